@@ -14,9 +14,10 @@ use super::{
     requests::{Request, Requests},
     runtimes::{Planes, join},
     shown,
+    signal::Ending,
 };
 use client::{self, Client};
-use config::{Config, Connections};
+use config::{Config, Connections, Leaves};
 use jobs::{control::GcLimits, model::NodeId};
 use mesh::wire::AgentIdentity;
 use rpc::{
@@ -33,6 +34,7 @@ use std::{
 use sys::{descriptors, disk};
 use tempfile::TempDir;
 use tokio::{
+    net::UdpSocket,
     sync::watch,
     time::{interval, sleep},
 };
@@ -90,6 +92,8 @@ pub struct Agent {
     tls: Option<https::Rules>,
     /// The client part, if there is one.
     client: Option<client::Handle>,
+    server: server::Handle,
+    leaves: Leaves,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -156,7 +160,7 @@ impl Agent {
             &config,
             &listeners,
             server_config,
-            bound.rpc,
+            (bound.rpc, bound.serf),
             &servers,
             planes,
         );
@@ -290,6 +294,7 @@ impl Agent {
         }
 
         let client_of_reload = client_handle.clone();
+        let server_of_agent = server_handle.clone();
         let api = api::Api::new(
             server_handle.clone(),
             client_handle.clone(),
@@ -365,6 +370,8 @@ impl Agent {
             readiness,
             parts,
             client: client_of_reload,
+            server: server_of_agent,
+            leaves: config.leaves,
             requests: Requests::new(incoming),
             reloads,
             tls,
@@ -423,6 +430,19 @@ impl Agent {
     /// why. Then the agent is to be stopped.
     pub async fn broke(&self) {
         self.parts.server_ended().await;
+    }
+
+    /// Lets the server of this agent leave the others; bounded in time.
+    pub async fn leave(&self) {
+        self.server.leave().await;
+    }
+
+    /// Whether its server is to leave the others before it ends so.
+    pub fn leaves_at(&self, ending: Ending) -> bool {
+        match ending {
+            Ending::Interrupt => self.leaves.on_interrupt,
+            Ending::Terminate => self.leaves.on_terminate,
+        }
     }
 
     /// Stops every part; bounded in time, whatever hangs.
@@ -499,7 +519,7 @@ async fn open(
     config: &Config,
     listeners: &Listeners,
     server_config: server::Config,
-    rpc: Option<rpc::transport::Listener>,
+    (rpc, serf): (Option<rpc::transport::Listener>, Option<UdpSocket>),
     servers: &Servers,
     planes: &Planes,
 ) -> Result<(Option<Client>, Control), Error> {
@@ -510,7 +530,13 @@ async fn open(
     let servers = servers.clone();
     let server = planes.control().spawn(async move {
         match rpc {
-            Some(rpc) => Server::start(server_config, rpc).await.map(Control::Here),
+            Some(rpc) => {
+                let mut server = Server::start(server_config, rpc).await?;
+                if let Some(socket) = serf {
+                    server.hear(socket)?;
+                }
+                Ok(Control::Here(server))
+            }
             None => {
                 server::Handle::absent(server_config, servers, NO_SERVER).map(Control::Elsewhere)
             }
@@ -629,7 +655,7 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
         datacenter: config.datacenter.clone(),
         region: config.region.clone(),
         rpc_address: cluster::rpc_address(config, listeners),
-        lease: server::Config::LEASE,
+        lease: cluster.map_or(server::Config::LEASE, |server| server.lease),
         gc: cluster.map_or_else(GcLimits::default, |server| server.gc.clone()),
         oidc_issuer: cluster.and_then(|server| server.oidc_issuer.clone()),
         cluster: server::ClusterConfig {
@@ -637,6 +663,7 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
             join: cluster.map_or_else(Vec::new, |server| server.join.clone()),
             security: security.clone(),
             joining: cluster::joining(config),
+            gossip: cluster::gossip(config, listeners),
         },
         serves_alone: config.client.is_none(),
     }

@@ -71,6 +71,19 @@ pub(super) fn rpc_address(config: &Config, listeners: &Listeners) -> String {
     config.rpc_advertised.unwrap_or_else(usual).to_string()
 }
 
+/// How the server of this agent hears of others.
+pub(super) fn gossip(config: &Config, listeners: &Listeners) -> Option<server::GossipConfig> {
+    let settings = config.server.as_ref()?.gossip.as_ref()?;
+    let mut usual = listeners.serf?;
+    if usual.ip().is_unspecified() {
+        usual.set_ip(config.advertise);
+    }
+    Some(server::GossipConfig {
+        address: settings.advertised.unwrap_or(usual),
+        key: settings.key.clone(),
+    })
+}
+
 /// The servers that this agent may go to: its own first.
 pub(super) fn servers(config: &Config, listeners: &Listeners) -> Servers {
     let own = listeners.rpc.map(|address| address.to_string());

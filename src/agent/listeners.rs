@@ -8,7 +8,7 @@ use super::{
 use config::{Config, Connections, Dns, Ingress, Part};
 use rpc::{security::Security, transport};
 use std::{net::SocketAddr, path::Path, sync::Arc};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 
 /// A listener that could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +40,8 @@ pub struct Listeners {
     pub http: Option<SocketAddr>,
     /// RPC, when this agent runs a server.
     pub rpc: Option<SocketAddr>,
+    /// Gossip of servers, UDP.
+    pub serf: Option<SocketAddr>,
     /// Catalog API.
     pub catalog: Option<SocketAddr>,
     /// Catalog API over TLS.
@@ -58,6 +60,7 @@ impl Listeners {
         let optional = [
             ("http", self.http),
             ("rpc", self.rpc),
+            ("serf", self.serf),
             ("catalog", self.catalog),
             ("https", self.https),
             ("dns", self.dns),
@@ -77,6 +80,7 @@ pub(super) struct Bound {
     pub addresses: Listeners,
     pub http: Option<Arc<TcpListener>>,
     pub rpc: Option<transport::Listener>,
+    pub serf: Option<UdpSocket>,
     pub catalog: Option<Arc<TcpListener>>,
     pub https: Option<Arc<TcpListener>>,
     pub dns: Option<dns::Dns>,
@@ -99,6 +103,7 @@ impl Bound {
         let addresses = Listeners {
             http: apis.http.as_ref().map(|(_, address)| *address),
             rpc: apis.rpc.as_ref().map(transport::Listener::local_addr),
+            serf: apis.serf.as_ref().map(|(_, address)| *address),
             catalog: apis.catalog.as_ref().map(|(_, address)| *address),
             https: apis.https.as_ref().map(|(_, address)| *address),
             dns: traffic.dns.as_ref().map(dns::Dns::local_addr),
@@ -112,6 +117,7 @@ impl Bound {
             addresses,
             http: apis.http.map(|listener| listener.0),
             rpc: apis.rpc,
+            serf: apis.serf.map(|socket| socket.0),
             catalog: apis.catalog.map(|listener| listener.0),
             https: apis.https.map(|listener| listener.0),
             dns: traffic.dns,
@@ -127,6 +133,7 @@ type Tcp = (Arc<TcpListener>, SocketAddr);
 struct Apis {
     http: Option<Tcp>,
     rpc: Option<transport::Listener>,
+    serf: Option<(UdpSocket, SocketAddr)>,
     catalog: Option<Tcp>,
     https: Option<Tcp>,
     ingress_admin: Option<Tcp>,
@@ -155,6 +162,14 @@ impl Apis {
             }
             None => None,
         };
+        let gossip = config
+            .server
+            .as_ref()
+            .and_then(|server| server.gossip.as_ref());
+        let serf = match gossip {
+            Some(gossip) => Some(udp(gossip.listen, "gossip", "serf").await?),
+            None => None,
+        };
         let catalog = match config.catalog {
             Some(address) => Some(tcp(address, "the catalog API", catalog_name).await?),
             None => None,
@@ -172,6 +187,7 @@ impl Apis {
         Ok(Self {
             http,
             rpc,
+            serf,
             catalog,
             https,
             ingress_admin,
@@ -208,6 +224,21 @@ pub(super) async fn tcp(
         let listener = TcpListener::bind(address).await?;
         let local = listener.local_addr()?;
         Ok::<_, std::io::Error>((Arc::new(listener), local))
+    };
+    bound
+        .await
+        .map_err(|error| bind_error(address, what, name, &error))
+}
+
+async fn udp(
+    address: SocketAddr,
+    what: &'static str,
+    name: &'static str,
+) -> Result<(UdpSocket, SocketAddr), BindError> {
+    let bound = async {
+        let socket = UdpSocket::bind(address).await?;
+        let local = socket.local_addr()?;
+        Ok::<_, std::io::Error>((socket, local))
     };
     bound
         .await

@@ -1,13 +1,17 @@
 //! A machine of a cluster before its agent runs: certificates, configuration and tokens.
 
 use anyhow::{Context as _, bail, ensure};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use rpc::enroll::{self, Enrollment};
 use server::{MachineAuthority, MachineKey, MachineRole, digest_of_secret, new_secret};
 use std::{
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
-use sys::files::{Durability, create_dir, write_atomic};
+use sys::{
+    files::{Durability, create_dir, write_atomic},
+    random::seed_bytes,
+};
 
 /// Port of RPC where an address names none.
 const RPC_PORT: u16 = 4647;
@@ -119,8 +123,11 @@ pub fn init_cluster(arguments: &NewCluster) -> anyhow::Result<String> {
         files.tls("ca-key.pem"),
         files.tls("join")
     );
-    let role = "server {\n  enabled          = true\n  bootstrap_expect = 1\n}\n\nclient {\n  enabled = true\n}";
-    let config = files.write_config(role, region, arguments.bind, &more)?;
+    let key = STANDARD.encode(seed_bytes());
+    let role = format!(
+        "server {{\n  enabled          = true\n  bootstrap_expect = 1\n  encrypt          = {key:?}\n}}\n\nclient {{\n  enabled = true\n}}"
+    );
+    let config = files.write_config(&role, region, arguments.bind, &more)?;
     let [client, server] = secrets.map(|(_, secret)| format!("{region}.{mark}.{secret}"));
     Ok(format!(
         "Start this machine:\n\n    trivet agent -config {}\n\nOn a machine that runs tasks, and then start it as this one:\n\n    \
@@ -168,8 +175,12 @@ pub async fn join_cluster(arguments: &NewMachine) -> anyhow::Result<String> {
     let servers: Vec<String> = servers.map(|server| format!("{server:?}")).collect();
     let servers = servers.join(", ");
     let role = if answer.role == MachineRole::Server.name() {
+        let key = match answer.gossip_key.as_str() {
+            "" => String::new(),
+            key => format!("  encrypt     = {key:?}\n"),
+        };
         format!(
-            "server {{\n  enabled     = true\n  server_join {{ retry_join = [{servers}] }}\n}}\n\nclient {{\n  enabled = true\n}}"
+            "server {{\n  enabled     = true\n  server_join {{ retry_join = [{servers}] }}\n{key}}}\n\nclient {{\n  enabled = true\n}}"
         )
     } else {
         format!("client {{\n  enabled = true\n  servers = [{servers}]\n}}")

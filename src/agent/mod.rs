@@ -27,5 +27,5 @@ pub use listeners::{BindError, Listeners};
 pub use machines::{NewCluster, NewMachine, init_cluster, join_cluster};
 pub use requests::Request;
 pub use runtimes::{Planes, run};
-pub use signal::{hang_ups, interrupted};
+pub use signal::{Ending, ended, hang_ups, interrupted};
 pub use standalone::{Standalone, StartError};

@@ -14,6 +14,7 @@ use axum::{
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use jobs::model::{AllocId, NodeId};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use std::time::Duration;
 use tokio::{
@@ -29,6 +30,8 @@ use super::{
 };
 use server::{ClusterError, Dialect, LEADER_TIMEOUT};
 
+/// The region that a job names when it means that of the agent.
+pub(super) const ANY_REGION: &str = "global";
 /// How soon a request is made again that found no leader.
 const LEADER_PAUSE: Duration = Duration::from_millis(50);
 /// Longest body that is kept to be sent again, bytes.
@@ -55,6 +58,8 @@ enum Place {
     Alloc(String),
     /// The agent of this node.
     Node(String),
+    /// A server of another region.
+    Region(String),
 }
 
 impl Forward {
@@ -74,10 +79,23 @@ impl Forward {
         let uri = request.uri();
         let method = request.method();
         match self.dialect {
-            Dialect::Jobs => of_jobs(method, uri),
+            Dialect::Jobs => match self.region(uri) {
+                Some(region) => Place::Region(region),
+                None => of_jobs(method, uri),
+            },
             Dialect::Catalog => of_catalog(method, uri),
             Dialect::Ingress => of_ingress(method, uri),
         }
+    }
+
+    /// The other region that a request is for.
+    fn region(&self, uri: &Uri) -> Option<String> {
+        // Every request comes by here: nothing is parsed for most of them.
+        if !uri.query()?.contains("region=") || is_of_agent(uri) {
+            return None;
+        }
+        let region = parts(uri).1.get("region")?.to_owned();
+        (!region.is_empty() && region != self.server.region()).then_some(region)
     }
 
     /// The pipe to where the request belongs; none when that is here.
@@ -89,6 +107,9 @@ impl Forward {
         let node = match place {
             Place::Here => return Ok(None),
             Place::Copy if self.server.has_copy() => return Ok(None),
+            Place::Region(region) if self.server.has_copy() => {
+                return Ok(Some(self.server.open_region(&region, self.dialect).await?));
+            }
             Place::Alloc(id) => {
                 let client = self.client.as_ref();
                 if client.is_some_and(|client| client.knows(&id)) {
@@ -104,7 +125,7 @@ impl Forward {
                 let node = NodeId::parse(&id).and_then(|id| snapshot.jobs.node(id));
                 node.map(|node| node.id)
             }
-            Place::Copy | Place::Leader => None,
+            Place::Copy | Place::Leader | Place::Region(_) => None,
         };
         if self.server.leads() {
             let Some(node) = node.filter(|node| !is_own(&node.to_string())) else {
@@ -145,16 +166,20 @@ pub(super) async fn forward(
 ) -> Response {
     let until = Instant::now() + LEADER_TIMEOUT;
     let is_carried = request.extensions().get::<WasCarried>().is_some();
-    let request = if may_name_node(&forward, &request) {
-        match with_node(request).await {
-            Ok(request) => request,
-            Err(error) => return error.into_response(),
-        }
+    let named = if may_name_node(&forward, &request) {
+        with_node(request).await
+    } else if may_name_region(&forward, &request) {
+        with_region(request, forward.server.region()).await
     } else {
-        request
+        Ok(request)
+    };
+    let request = match named {
+        Ok(request) => request,
+        Err(error) => return error.into_response(),
     };
     // The agent that a carried one came from asks again.
-    if is_carried || forward.place(&request) == Place::Here {
+    let place = forward.place(&request);
+    if is_carried || place == Place::Here {
         return answer(&forward, request, next, is_carried).await;
     }
     let (again, mut request) = match Again::keep(request, forward.server.leads()).await {
@@ -245,19 +270,52 @@ async fn with_node(request: Request) -> Result<Request, Error> {
     let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
     let id = named.node_id.as_deref().and_then(NodeId::parse);
     if let Some(id) = id {
-        let query = parts.uri.query().map(|query| format!("{query}&"));
-        let uri = format!(
-            "{}?{}node_id={id}",
-            parts.uri.path(),
-            query.unwrap_or_default()
-        );
-        parts.uri = uri
-            .parse()
-            .map_err(|_| Error::bad_request("the address is too long"))?;
+        parts.uri = with_parameter(&parts.uri, &format!("node_id={id}"))?;
     } else if named.node_id.is_some_and(|id| !id.is_empty()) {
         return Err(Error::bad_request("NodeID is no id of a node"));
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// A job names its region in the body, unless a parameter does.
+fn may_name_region(forward: &Forward, request: &Request) -> bool {
+    let path = request.uri().path();
+    matches!(forward.dialect, Dialect::Jobs)
+        && !is_read(request.method())
+        && ["/v1/jobs", "/v1/job/", "/v1/validate/job"]
+            .iter()
+            .any(|start| path.starts_with(start))
+        && parts(request.uri()).1.get("region").is_none()
+        && forward.server.regions().len() > 1
+}
+
+/// The same request with the region that its body or its job names as a parameter, where that is
+/// another one than `own`.
+async fn with_region(request: Request, own: &str) -> Result<Request, Error> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "PascalCase")]
+    struct Named {
+        region: Option<String>,
+        job: Option<Box<Named>>,
+    }
+    let (mut parts, bytes) = read(request).await?;
+    let named: Named = serde_json::from_slice(&bytes).unwrap_or_default();
+    let of_job = named.job.and_then(|job| job.region);
+    let mut regions = [named.region, of_job].into_iter().flatten();
+    let region = regions.find(|region| !region.is_empty());
+    if let Some(region) = region.filter(|region| region != own && region != ANY_REGION) {
+        let region = utf8_percent_encode(&region, NON_ALPHANUMERIC);
+        parts.uri = with_parameter(&parts.uri, &format!("region={region}"))?;
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+/// The same address with one more parameter.
+fn with_parameter(uri: &Uri, parameter: &str) -> Result<Uri, Error> {
+    let query = uri.query().map(|query| format!("{query}&"));
+    let text = format!("{}?{}{parameter}", uri.path(), query.unwrap_or_default());
+    text.parse()
+        .map_err(|_| Error::bad_request("the address is too long"))
 }
 
 /// A request with its whole body.
@@ -304,6 +362,12 @@ async fn carry(pipe: DuplexStream, mut request: Request) -> hyper::Result<Respon
     Ok(response.map(Body::new))
 }
 
+/// Whether a request is about the agent that it is made to, whatever region it names.
+pub(super) fn is_of_agent(uri: &Uri) -> bool {
+    let path = uri.path();
+    path.starts_with("/v1/agent/") || matches!(path, "/v1/regions" | "/v1/metrics")
+}
+
 fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
@@ -327,8 +391,13 @@ fn of_jobs(method: &Method, uri: &Uri) -> Place {
     let (parts, parameters) = parts(uri);
     match parts[..] {
         [""] if uri.path().starts_with("/.well-known/") => Place::Leader,
-        ["" | "regions" | "metrics"] => Place::Here,
-        ["agent", "members" | "servers" | "join" | "force-leave", ..] => Place::Copy,
+        ["" | "metrics"] => Place::Here,
+        ["regions"]
+        | [
+            "agent",
+            "members" | "servers" | "join" | "force-leave" | "keyring",
+            ..,
+        ] => Place::Copy,
         ["status", ..] => Place::Copy,
         ["agent", ..] => Place::Here,
         ["client", "stats" | "metadata"] => match parameters.get("node_id") {
@@ -353,6 +422,7 @@ fn of_catalog(method: &Method, uri: &Uri) -> Place {
     let is_consistent = parameters.has("consistent");
     match parts[..] {
         ["agent", "connect" | "force-leave", ..] => Place::Leader,
+        ["operator", "keyring"] => Place::Copy,
         ["" | "agent" | "event", ..] => Place::Here,
         [
             "catalog" | "health" | "internal" | "coordinate" | "config" | "discovery-chain",

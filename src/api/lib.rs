@@ -15,6 +15,7 @@ mod encoding;
 mod error;
 pub mod fabio;
 mod forward;
+mod gossip_keys;
 mod health;
 mod heavy;
 mod listener;

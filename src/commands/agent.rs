@@ -1,6 +1,7 @@
 use super::{banner, or_say, reload, say};
 use cli::{AgentArguments, ProgramArguments, called};
 use config::{Config, Logs, Part, Problem, Written, WrittenLogs, consul_help, load_consul};
+use futures_util::FutureExt as _;
 use std::process::ExitCode;
 use telemetry::{Output, Place};
 use trivet::agent::{self, Agent, Request};
@@ -36,12 +37,12 @@ fn serve(
     };
     telemetry::start_with(&config.log_level, &output(&config.logs))?;
     agent::run(async |planes| {
-        let interrupted = agent::interrupted(!has_files)?;
+        let ended = agent::ended(!has_files)?;
         let mut hang_ups = agent::hang_ups()?;
-        tokio::pin!(interrupted);
+        tokio::pin!(ended);
         let agent = tokio::select! {
             agent = Agent::start(config, &planes) => agent?,
-            () = &mut interrupted => return Ok(ExitCode::SUCCESS),
+            _ = &mut ended => return Ok(ExitCode::SUCCESS),
         };
         let serve = async {
             agent.ready().await;
@@ -49,10 +50,10 @@ fn serve(
             std::future::pending().await
         };
         let mut serve = Box::pin(serve);
-        let code = loop {
+        let (code, leaves) = loop {
             tokio::select! {
-                () = &mut interrupted => break ExitCode::SUCCESS,
-                () = agent.broke() => break ExitCode::FAILURE,
+                ending = &mut ended => break (ExitCode::SUCCESS, agent.leaves_at(ending)),
+                () = agent.broke() => break (ExitCode::FAILURE, false),
                 Some(()) = hang_ups.recv() => {
                     if let Err(problems) = reload(&agent, load()).await {
                         tracing::error!(problems, "the configuration stays as it was");
@@ -62,14 +63,21 @@ fn serve(
                     Request::Reload(answer) => {
                         answer.tell(reload(&agent, load()).await);
                     }
-                    Request::Leave => break ExitCode::SUCCESS,
+                    Request::Leave => break (ExitCode::SUCCESS, true),
                 },
                 never = &mut serve => break never,
             }
         };
         drop(serve);
-        // Whoever asks again does not want to wait for the grace.
-        agent.stop_early(agent::interrupted(!has_files)?).await;
+        // Whoever asks again does not want to wait for others, nor for the grace.
+        let hurry = agent::interrupted(!has_files)?.shared();
+        if leaves {
+            tokio::select! {
+                () = agent.leave() => {}
+                () = hurry.clone() => {}
+            }
+        }
+        agent.stop_early(hurry).await;
         Ok(code)
     })?
 }

@@ -3,13 +3,11 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 54] = [
+pub(super) const KEYS: [&str; 48] = [
     "autopilot",
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
-    "leave_on_interrupt",
-    "leave_on_terminate",
     "limits",
     "log_include_location",
     "plugin_dir",
@@ -17,7 +15,6 @@ pub(super) const KEYS: [&str; 54] = [
     "syslog_facility",
     "telemetry",
     "ui",
-    "addresses.serf",
     "client.alloc_dir",
     "client.artifact",
     "client.cni_config_dir",
@@ -44,15 +41,12 @@ pub(super) const KEYS: [&str; 54] = [
     "consul.server_auto_join",
     "consul.server_service_name",
     "consul.tags",
-    "ports.serf",
     "server.data_dir",
     "server.default_scheduler_config",
     "server.enabled_schedulers",
     "server.event_buffer_size",
     "server.failover_heartbeat_ttl",
-    "server.heartbeat_grace",
     "server.max_heartbeats_per_second",
-    "server.min_heartbeat_ttl",
     "server.num_schedulers",
     "server.raft_multiplier",
     "server.raft_protocol",

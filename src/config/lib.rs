@@ -53,8 +53,10 @@ pub use written::{Written, WrittenUi};
 use jobs::{control::GcLimits, model::NodeId};
 use std::{
     collections::BTreeMap,
+    fmt,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 /// What one agent runs, with every default filled in.
@@ -88,6 +90,8 @@ pub struct Config {
     pub notes: Vec<String>,
     /// How machines reach each other.
     pub rpc_security: RpcSecurity,
+    /// Which signals let its server leave the others, instead of only stopping.
+    pub leaves: Leaves,
     /// Server; none when this agent goes to servers elsewhere.
     pub server: Option<Server>,
     /// Servers elsewhere, host and port each.
@@ -110,6 +114,15 @@ pub struct Config {
     pub ui: Ui,
     /// What is registered with this agent by files, and how it may be checked.
     pub registration: Registration,
+}
+
+/// Which signals let a server leave the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Leaves {
+    /// An interrupt.
+    pub on_interrupt: bool,
+    /// A termination.
+    pub on_terminate: bool,
 }
 
 /// What an agent is started as.
@@ -164,6 +177,27 @@ pub struct Server {
     /// Who signs the tokens of tasks, for those who look up the keys there: a URL without a slash
     /// at its end.
     pub oidc_issuer: Option<String>,
+    /// How long an agent may be silent before its node is down.
+    pub lease: Duration,
+    /// How it hears of servers in other regions; none when it does not.
+    pub gossip: Option<Gossip>,
+}
+
+/// How servers hear of each other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Gossip {
+    /// Where it is heard, UDP.
+    pub listen: SocketAddr,
+    /// Where others reach it; none for the address of the agent.
+    pub advertised: Option<SocketAddr>,
+    /// The key that seals what is said, base64.
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for Gossip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gossip({})", self.listen)
+    }
 }
 
 /// What is registered with an agent by files, and how it may be checked.

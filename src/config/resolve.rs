@@ -1,13 +1,15 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Part, Problem, Registration, RpcSecurity, Server, Ui, Written, addresses,
-    external, ingress, names, volumes, written::LISTENERS,
+    Api, Client, Config, Gossip, Leaves, Part, Problem, Registration, RpcSecurity, Server, Ui,
+    Written, addresses, external, ingress, names, volumes, written::LISTENERS,
 };
 use jobs::model::NodeId;
+use mesh::gossip::Keyring;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 const SOURCE: &str = "configuration";
@@ -27,6 +29,10 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let has_jobs = written.part != Part::Catalog;
     let http = has_jobs.then(|| listen("http", problems));
     let rpc = rpc_listener(&written, bind, server.as_ref(), &rpc_security, problems);
+    let server = server.map(|server| Server {
+        gossip: gossip(&written, rpc.ip(), &rpc_security, problems),
+        ..server
+    });
     let servers = servers(&written, server.as_ref(), &rpc_security, problems);
     let catalog = listen("catalog", problems);
     let https = written.ports.contains_key("https");
@@ -83,9 +89,13 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         advertise: advertise(&written, bind, problems),
         http,
         rpc,
-        rpc_advertised: rpc_advertised(&written, rpc.port(), problems),
+        rpc_advertised: advertised(&written, "rpc", rpc.port(), problems),
         notes: notes(&written),
         rpc_security,
+        leaves: Leaves {
+            on_interrupt: written.leave_on_interrupt.unwrap_or(false),
+            on_terminate: written.leave_on_terminate.unwrap_or(false),
+        },
         server,
         servers,
         catalog: has_catalog.then_some(catalog),
@@ -148,6 +158,11 @@ fn keep_own_ports(config: &mut Config) {
 
 /// Port of RPC where an address names none.
 const RPC_PORT: u16 = 4647;
+/// How long an agent may be silent unless something else is said.
+const GRACE: Duration = Duration::from_secs(10);
+/// The least, and the most.
+const LEASE_MIN: Duration = Duration::from_secs(3);
+const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Most servers that a group may begin with.
 const EXPECT_MAX: u64 = 9;
 
@@ -197,7 +212,34 @@ fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<S
         join,
         gc: written.retention.resolve(problems),
         oidc_issuer: issuer(written, problems),
+        lease: lease(written, problems),
+        gossip: None,
     })
+}
+
+/// How long an agent may be silent. It heartbeats three times in that time, so that the two
+/// published settings, how often and how late it may, come to their sum.
+fn lease(written: &Written, problems: &mut Vec<Problem>) -> Duration {
+    let mut read = |key: &str, text: &Option<String>, usual: Duration| match text {
+        Some(text) => names::duration(key, text, problems),
+        None => usual,
+    };
+    let ttl = read(
+        "server.min_heartbeat_ttl",
+        &written.min_heartbeat_ttl,
+        Duration::ZERO,
+    );
+    let grace = read("server.heartbeat_grace", &written.heartbeat_grace, GRACE);
+    let lease = ttl.saturating_add(grace);
+    if !(LEASE_MIN..=LEASE_MAX).contains(&lease) {
+        let message = format!(
+            "`server.min_heartbeat_ttl` and `server.heartbeat_grace` are {} s together, and a node is down after that; it must be from {} s to an hour",
+            lease.as_secs_f64(),
+            LEASE_MIN.as_secs()
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    lease
 }
 
 /// Whoever trusts the tokens asks there for the keys.
@@ -271,14 +313,57 @@ fn servers(
 
 const SAY_HOW: &str = "connections between machines need certificates: set `tls { rpc = true }` with `ca_file`, `cert_file` and `key_file`, or say `tls { rpc = false }` when whoever reaches the port may do everything";
 
-fn rpc_advertised(written: &Written, port: u16, problems: &mut Vec<Problem>) -> Option<SocketAddr> {
-    let text = written.advertise.get("rpc")?;
-    let text = addresses::filled("advertise.rpc", text, problems)?;
+/// Gossip is where RPC is, unless something else is said. A dev agent has none unless it is asked
+/// for, so that several can be tried on one machine.
+fn gossip(
+    written: &Written,
+    rpc: IpAddr,
+    security: &RpcSecurity,
+    problems: &mut Vec<Problem>,
+) -> Option<Gossip> {
+    let is_asked_for = written.encrypt.is_some()
+        || written.ports.contains_key("serf")
+        || written.addresses.contains_key("serf");
+    if written.part == Part::Catalog || written.dev.unwrap_or(false) && !is_asked_for {
+        return None;
+    }
+    let mut listen = listener(written, "serf", rpc, problems);
+    if written.ports.get("rpc") == Some(&0) && !written.ports.contains_key("serf") {
+        // Whoever takes any port for one takes any for the other.
+        listen.set_port(0);
+    }
+    let key = written.encrypt.clone();
+    if let Some(Err(error)) = key.as_deref().map(|key| Keyring::new([key])) {
+        problems.push(Problem::new(SOURCE, format!("`server.encrypt`: {error}")));
+    }
+    if *security == RpcSecurity::Loopback && key.is_none() && !listen.ip().is_loopback() {
+        let message = format!(
+            "`addresses.serf` is `{}`, where whoever reaches it could say which servers there are; set `server.encrypt` to a key that `trivet operator gossip keyring generate` makes",
+            listen.ip()
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    Some(Gossip {
+        listen,
+        advertised: advertised(written, "serf", listen.port(), problems),
+        key,
+    })
+}
+
+fn advertised(
+    written: &Written,
+    name: &str,
+    port: u16,
+    problems: &mut Vec<Problem>,
+) -> Option<SocketAddr> {
+    let key = format!("advertise.{name}");
+    let text = written.advertise.get(name)?;
+    let text = addresses::filled(&key, text, problems)?;
     let parsed = text.parse::<SocketAddr>().ok();
     let address = parsed.or_else(|| Some(SocketAddr::new(text.parse().ok()?, port)));
     if address.is_none() {
         let message =
-            format!("`advertise.rpc` is `{text}`, which is no IP address, with or without a port");
+            format!("`{key}` is `{text}`, which is no IP address, with or without a port");
         problems.push(Problem::new(SOURCE, message));
     }
     address

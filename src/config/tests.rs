@@ -74,12 +74,12 @@ fn json_says_the_same_as_hcl() {
 
 #[test]
 fn every_unknown_key_and_wrong_type_is_named_with_its_place() {
-    let text = "dat_dir = \"/x\"\nserver {\n  enabled = 3\n  encrypt = \"k\"\n}\nports { web = 80 }\nplugin \"lxc\" {}\n";
+    let text = "dat_dir = \"/x\"\nserver {\n  enabled = 3\n  encrypted = \"k\"\n}\nports { web = 80 }\nplugin \"lxc\" {}\n";
     let (_, problems) = parsed("a.hcl", text);
     let starts = [
         "a.hcl:1,1: unknown key `dat_dir`",
         "a.hcl:3,3: `enabled` must be true or false",
-        "a.hcl:4,3: unknown key `server.encrypt`",
+        "a.hcl:4,3: unknown key `server.encrypted`",
         "a.hcl:6,9: unknown key `ports.web`",
         "a.hcl:7,1: no plugin `lxc`",
     ];
@@ -217,7 +217,7 @@ telemetry {
     let mut problems = Vec::new();
     let config = resolve::resolve(written, &mut problems);
     assert_eq!(problems, []);
-    let keys = ["leave_on_terminate", "client.options", "telemetry"];
+    let keys = ["client.options", "telemetry"];
     let notes = keys.map(|key| format!("`{key}` is known and not acted on"));
     assert_eq!(config.notes, notes);
     assert_eq!(config.advertise.to_string(), "10.0.0.7");
@@ -405,6 +405,12 @@ server {
             join: vec!["127.0.0.1:4000".into(), "127.0.0.3:4647".into()],
             gc: GcLimits::default(),
             oidc_issuer: None,
+            lease: Duration::from_secs(10),
+            gossip: Some(Gossip {
+                listen: "127.0.0.2:4648".parse().unwrap(),
+                advertised: None,
+                key: None,
+            }),
         }
     );
     let client = resolved(
@@ -653,4 +659,88 @@ fn the_catalog_over_tls_needs_a_certificate() {
             "{problems:?}"
         );
     }
+}
+
+#[test]
+fn nodes_are_down_after_both_times_of_heartbeats() {
+    let resolved = |text: &str| {
+        let (written, problems) = parsed("a.hcl", text);
+        assert!(problems.is_empty(), "{problems:?}");
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        let lease = config.server.map(|server| server.lease.as_secs_f64());
+        (lease.unwrap_or_default(), problems.len())
+    };
+    let of = |more: &str| {
+        resolved(&format!(
+            "data_dir = \"/d\"\nserver {{\n  enabled = true\n{more}}}\n"
+        ))
+    };
+    for (more, expected) in [
+        ("", (10.0, 0)),
+        ("  heartbeat_grace = \"30s\"\n", (30.0, 0)),
+        (
+            "  heartbeat_grace = \"3s\"\n  min_heartbeat_ttl = \"2s\"\n",
+            (5.0, 0),
+        ),
+        ("  heartbeat_grace = \"2s\"\n", (2.0, 1)),
+        ("  min_heartbeat_ttl = \"2h\"\n", (7210.0, 1)),
+    ] {
+        assert_eq!(of(more), expected, "{more}");
+    }
+}
+
+#[test]
+fn gossip_is_where_rpc_is_and_sealed_where_that_leaves_the_machine() {
+    let resolved = |text: &str| {
+        let (written, problems) = parsed("a.hcl", text);
+        assert!(problems.is_empty(), "{problems:?}");
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        let gossip = config.server.and_then(|server| server.gossip);
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        (gossip.map(|gossip| gossip.listen.to_string()), problems)
+    };
+    let server = "data_dir = \"/d\"\nserver {\n  enabled = true\n";
+    for (text, expected) in [
+        (format!("{server}}}\n"), Some("127.0.0.1:4648")),
+        (
+            format!("{server}}}\nbind_addr = \"10.0.0.7\"\ntls {{ rpc = false }}\n"),
+            Some("10.0.0.7:4648"),
+        ),
+        (
+            format!("{server}}}\nports {{ rpc = 0 }}\n"),
+            Some("127.0.0.1:0"),
+        ),
+        (
+            format!(
+                "{server}  encrypt = \"AAAAAAAAAAAAAAAAAAAAAA==\"\n}}\naddresses {{ serf = \"10.0.0.7\" }}\n"
+            ),
+            Some("10.0.0.7:4648"),
+        ),
+    ] {
+        let (listen, problems) = resolved(&text);
+        assert_eq!(listen.as_deref(), expected, "{text}");
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+    for (text, expected) in [
+        (
+            format!("{server}  encrypt = \"k\"\n}}\n"),
+            "`server.encrypt`: the key is not base64",
+        ),
+        (
+            format!("{server}}}\naddresses {{ serf = \"10.0.0.7\" }}\n"),
+            "set `server.encrypt` to a key",
+        ),
+    ] {
+        let (_, problems) = resolved(&text);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(expected), "{problems:?}");
+    }
+    let dev = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    let config = resolve::resolve(dev, &mut Vec::new());
+    assert_eq!(config.server.and_then(|server| server.gossip), None);
 }

@@ -27,12 +27,17 @@ pub struct Written {
     pub region: Option<String>,
     pub datacenter: Option<String>,
     pub bind_addr: Option<String>,
+    pub leave_on_interrupt: Option<bool>,
+    pub leave_on_terminate: Option<bool>,
     pub log_level: Option<String>,
     pub logs: WrittenLogs,
     pub addresses: BTreeMap<String, String>,
     pub ports: BTreeMap<String, u16>,
     pub server_enabled: Option<bool>,
     pub bootstrap_expect: Option<u64>,
+    pub encrypt: Option<String>,
+    pub heartbeat_grace: Option<String>,
+    pub min_heartbeat_ttl: Option<String>,
     pub retention: WrittenRetention,
     pub oidc_issuer: Option<String>,
     pub ignored: Vec<String>,
@@ -95,9 +100,10 @@ impl WrittenUi {
 }
 
 /// What may be bound separately: keys of `addresses` and `ports`, with their default ports.
-pub(super) const LISTENERS: [(&str, u16); 7] = [
+pub(super) const LISTENERS: [(&str, u16); 8] = [
     ("http", 4646),
     ("rpc", 4647),
+    ("serf", 4648),
     ("catalog", 8500),
     ("https", 8501),
     ("dns", 8600),
@@ -110,8 +116,11 @@ const ADVERTISED: [&str; 3] = ["http", "rpc", "serf"];
 /// Keys of `server_join`.
 const JOIN: [&str; 4] = ["retry_join", "start_join", "retry_interval", "retry_max"];
 /// Keys of `server`.
-const SERVER: [&str; 6] = [
+const SERVER: [&str; 9] = [
     "enabled",
+    "encrypt",
+    "heartbeat_grace",
+    "min_heartbeat_ttl",
     "oidc_issuer",
     "bootstrap_expect",
     "server_join",
@@ -119,13 +128,15 @@ const SERVER: [&str; 6] = [
     "start_join",
 ];
 
-const TOP: [&str; 14] = [
+const TOP: [&str; 16] = [
     "data_dir",
     "name",
     "region",
     "datacenter",
     "bind_addr",
     "advertise",
+    "leave_on_interrupt",
+    "leave_on_terminate",
     "log_level",
     "addresses",
     "ports",
@@ -192,12 +203,17 @@ impl Written {
             region: other.region.or(self.region),
             datacenter: other.datacenter.or(self.datacenter),
             bind_addr: other.bind_addr.or(self.bind_addr),
+            leave_on_interrupt: other.leave_on_interrupt.or(self.leave_on_interrupt),
+            leave_on_terminate: other.leave_on_terminate.or(self.leave_on_terminate),
             log_level: other.log_level.or(self.log_level),
             logs: self.logs.merge(other.logs),
             addresses,
             ports,
             server_enabled: other.server_enabled.or(self.server_enabled),
             bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
+            encrypt: other.encrypt.or(self.encrypt),
+            heartbeat_grace: other.heartbeat_grace.or(self.heartbeat_grace),
+            min_heartbeat_ttl: other.min_heartbeat_ttl.or(self.min_heartbeat_ttl),
             retention: self.retention.merge(other.retention),
             oidc_issuer: other.oidc_issuer.or(self.oidc_issuer),
             ignored,
@@ -260,6 +276,8 @@ impl Written {
                     }
                 }
             }
+            "leave_on_interrupt" => self.leave_on_interrupt = reader.flag(&entry),
+            "leave_on_terminate" => self.leave_on_terminate = reader.flag(&entry),
             "log_level" => self.log_level = reader.text(&entry),
             key if WrittenLogs::KEYS.contains(&key) => self.logs.take(&entry, reader),
             "addresses" => self.take_addresses(entry, reader),
@@ -401,6 +419,9 @@ impl Written {
             match inner.key.as_str() {
                 "enabled" => self.server_enabled = reader.flag(&inner),
                 "bootstrap_expect" => self.bootstrap_expect = reader.number(&inner),
+                "encrypt" => self.encrypt = reader.text(&inner),
+                "heartbeat_grace" => self.heartbeat_grace = reader.text(&inner),
+                "min_heartbeat_ttl" => self.min_heartbeat_ttl = reader.text(&inner),
                 "oidc_issuer" => self.oidc_issuer = reader.text(&inner),
                 "server_join" => self.take_join(inner, reader),
                 "retry_join" | "start_join" => self.add_join(reader.texts(&inner)),

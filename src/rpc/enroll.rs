@@ -43,7 +43,7 @@ impl std::fmt::Debug for Enrollment {
 }
 
 /// What it gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Enrolled {
     /// What it may be: `server` or `client`.
@@ -54,6 +54,14 @@ pub struct Enrolled {
     pub authority: String,
     /// RPC addresses of servers.
     pub servers: Vec<String>,
+    /// The key that seals what servers tell each other, for a server; empty when there is none.
+    pub gossip_key: String,
+}
+
+impl std::fmt::Debug for Enrolled {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Enrolled({}, {:?})", self.role, self.servers)
+    }
 }
 
 /// By what the authority with this certificate in PEM form is known; none when it has none.

@@ -17,6 +17,8 @@ pub struct Member {
     pub datacenter: String,
     /// RPC address that others reach it at, host:port.
     pub address: String,
+    /// Where it hears gossip, host:port; empty when it does not.
+    pub gossip: String,
     /// Version of the program.
     pub version: String,
     /// The newest rules that it knows.

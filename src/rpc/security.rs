@@ -122,9 +122,22 @@ impl Security {
         Ok(Self::Mutual(Mutual {
             server: Arc::new(server),
             client: Arc::new(client),
-            servers: ServerName::try_from(servers.to_owned())
-                .map_err(|error| format!("the name of servers {servers:?}: {error}"))?,
+            servers: name_of(servers)?,
         }))
+    }
+
+    /// The same, towards servers whose certificates have another name.
+    ///
+    /// # Errors
+    /// When no certificate can have it.
+    pub fn of_servers(&self, name: &str) -> Result<Self, String> {
+        Ok(match self {
+            Self::Plain => Self::Plain,
+            Self::Mutual(mutual) => Self::Mutual(Mutual {
+                servers: name_of(name)?,
+                ..mutual.clone()
+            }),
+        })
     }
 
     pub(super) async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
@@ -155,6 +168,11 @@ impl Security {
             }
         }
     }
+}
+
+fn name_of(servers: &str) -> Result<ServerName<'static>, String> {
+    ServerName::try_from(servers.to_owned())
+        .map_err(|error| format!("the name of servers {servers:?}: {error}"))
 }
 
 impl Mutual {

@@ -15,13 +15,21 @@ use jobs::{
     scheduler,
     state::{Command as JobsCommand, TagVersion},
 };
-use mesh::state::{SetRouteOverrides, SetSplit};
+use mesh::{
+    gossip::{KeyAnswer, KeyChange},
+    state::{SetRouteOverrides, SetSplit},
+};
 use rpc::{
     pipe::Pipe,
     servers::Servers,
     transport::{Dialect, Kind},
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
     sync::watch,
     time::{sleep, timeout},
@@ -33,6 +41,7 @@ use super::{
     cluster::{
         directory::{self, KnownServer, Status},
         leadership::Role,
+        leaving, regions,
         requests::LEADER_TIMEOUT,
     },
     events::{Follower, Start},
@@ -126,6 +135,9 @@ pub enum ClusterError {
     /// There is no such server.
     #[error("no server of the cluster is `{0}`")]
     Unknown(String),
+    /// No server of that region can be reached.
+    #[error("No path to region")]
+    NoRegion,
     /// Something of the cluster could not be reached or changed.
     #[error("{0}")]
     Failed(String),
@@ -364,25 +376,78 @@ impl Handle {
         opened.map_err(|error| ClusterError::Failed(error.to_string()))
     }
 
-    /// This server and the others that it knows of.
+    /// This server and the others that it knows of, in all regions.
     pub fn known_servers(&self) -> Vec<KnownServer> {
         let own = KnownServer {
             member: directory::own(&self.core),
             status: Status::Alive,
             silent_for: Some(Duration::ZERO),
         };
-        let others = self.core.directory.others();
-        std::iter::once(own).chain(others).collect()
+        let others = self.core.directory.others().into_iter();
+        let elsewhere = regions::servers(&self.core);
+        std::iter::once(own)
+            .chain(others)
+            .chain(elsewhere)
+            .collect()
+    }
+
+    /// The region of this agent.
+    pub fn region(&self) -> &str {
+        &self.core.config.region
+    }
+
+    /// The regions whose servers are known, that of this one among them.
+    pub fn regions(&self) -> BTreeSet<String> {
+        let own = self.core.config.region.clone();
+        let elsewhere = regions::servers(&self.core).map(|known| known.member.region);
+        elsewhere.chain([own]).collect()
+    }
+
+    /// Opens a pipe to an API of another region, where its leader answers.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoRegion`] when no server of it can be reached.
+    pub async fn open_region(&self, region: &str, dialect: Dialect) -> Result<Pipe, ClusterError> {
+        let opened = regions::open(&self.core, region, dialect).await;
+        opened.ok_or(ClusterError::NoRegion)
+    }
+
+    /// Changes the keys that seal gossip, or lists them; what became of it at each server.
+    pub async fn change_keys(&self, change: KeyChange) -> Vec<KeyAnswer> {
+        match self.core.gossip.get() {
+            Some(gossip) => gossip.change(change).await,
+            None => {
+                let Config { name, region, .. } = &self.core.config;
+                vec![KeyAnswer {
+                    by: format!("{name}.{region}"),
+                    error: Some("the keyring is empty: gossip is not encrypted here".to_owned()),
+                    keys: Vec::new(),
+                }]
+            }
+        }
     }
 
     /// Asks at these addresses who is there, now and from now on; answers with how many answered.
     pub async fn join(&self, addresses: &[String]) -> usize {
         self.core.directory.join(addresses);
-        let asked = addresses
-            .iter()
-            .map(|address| directory::ask(&self.core, address));
+        let asked = addresses.iter().map(async |address| {
+            let heard = async {
+                match self.core.gossip.get() {
+                    Some(gossip) => gossip.join(address).await,
+                    None => false,
+                }
+            };
+            let (answered, heard) = tokio::join!(directory::ask(&self.core, address), heard);
+            answered || heard
+        });
         let answered = futures_util::future::join_all(asked).await;
         answered.into_iter().filter(|answered| *answered).count()
+    }
+
+    /// Leaves the other servers, which go on without this one; bounded in time. It is to be stopped
+    /// afterwards.
+    pub async fn leave(&self) {
+        leaving::leave(&self.core).await;
     }
 
     fn group(&self) -> Result<Raft, ClusterError> {
@@ -393,16 +458,19 @@ impl Handle {
     ///
     /// # Errors
     /// [`ClusterError::Unknown`].
-    pub fn force_leave(&self, name: &str) -> Result<(), ClusterError> {
+    pub async fn force_leave(&self, name: &str) -> Result<(), ClusterError> {
         let region = &self.core.config.region;
-        let known = self.core.directory.others().into_iter().find(|known| {
-            let full = format!("{}.{region}", known.member.name);
-            known.member.name == name || full == name
+        let known = self.known_servers().into_iter().skip(1).find(|known| {
+            let full = format!("{}.{}", known.member.name, known.member.region);
+            known.member.name == name && known.member.region == *region || full == name
         });
         let known = known.ok_or_else(|| ClusterError::Unknown(name.to_owned()))?;
         if known.status == Status::Alive {
             // It would say so itself: whoever answers is there.
             return Ok(());
+        }
+        if let Some(gossip) = self.core.gossip.get() {
+            gossip.force_leave(known.member.id).await;
         }
         self.core.directory.mark_left(known.member.id);
         Ok(())

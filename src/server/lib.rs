@@ -30,12 +30,15 @@ use jobs::control::{Broker, GcLimits, Heartbeats, Locks};
 use mesh::lifetimes::Lifetimes;
 use parking_lot::Mutex;
 use std::{
+    fmt,
     future::{self, Future},
+    net::SocketAddr,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 use tokio::{
+    net::UdpSocket,
     sync::{Notify, mpsc, watch},
     time::{Instant, sleep, timeout},
 };
@@ -43,7 +46,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use cluster::{
     directory::Directory,
+    gossip::{self, Gossiping, Speaker},
     leadership::{self, Role},
+    regions::Regions,
     requests::{self, Tunnels},
 };
 use data_planes::DataPlanes;
@@ -126,6 +131,23 @@ pub struct ClusterConfig {
     pub security: Security,
     /// What signs the keys of machines that join; none when this server signs none.
     pub joining: Option<Joining>,
+    /// How servers of all regions hear of each other; none when this one does not.
+    pub gossip: Option<GossipConfig>,
+}
+
+/// How a server hears of others.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GossipConfig {
+    /// Where others reach it.
+    pub address: SocketAddr,
+    /// The key that seals what is said, base64, unless others are kept already.
+    pub key: Option<String>,
+}
+
+impl fmt::Debug for GossipConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "GossipConfig({})", self.address)
+    }
 }
 
 /// Files of a server that signs the keys of machines that join.
@@ -147,6 +169,7 @@ impl Default for ClusterConfig {
             join: Vec::new(),
             security: Security::Plain,
             joining: None,
+            gossip: None,
         }
     }
 }
@@ -201,6 +224,12 @@ pub(crate) struct Core {
     streams: Streams,
     /// The other servers.
     directory: Directory,
+    /// It is about to leave the others.
+    is_leaving: AtomicBool,
+    /// What is heard of servers in all regions.
+    gossip: OnceLock<Gossiping>,
+    /// Connections to servers of other regions.
+    regions: Regions,
     /// Connections to them, but for those of the log.
     pool: Pool,
     /// What this server does at the moment.
@@ -244,6 +273,9 @@ impl Core {
         let core = Self {
             heartbeats: Mutex::new(Heartbeats::new(config.lease, ids())),
             directory: Directory::new(&config.cluster.join),
+            is_leaving: AtomicBool::new(false),
+            gossip: OnceLock::new(),
+            regions: Regions::default(),
             pool: Pool::new(config.cluster.security.clone()),
             config,
             published,
@@ -283,6 +315,7 @@ pub struct Server {
     core: Arc<Core>,
     listener: Listener,
     requested: Option<mpsc::Receiver<Requested>>,
+    speaker: Option<Box<Speaker>>,
 }
 
 impl Server {
@@ -311,7 +344,21 @@ impl Server {
             core: Arc::new(core),
             listener,
             requested: Some(requested),
+            speaker: None,
         })
+    }
+
+    /// Hears of servers in all regions on this socket, if the configuration says so.
+    ///
+    /// # Errors
+    /// [`StartError`] when the keys of gossip cannot be used.
+    pub fn hear(&mut self, socket: UdpSocket) -> Result<(), StartError> {
+        let id = self.core.raft.raft().map_or(0, |raft| raft.id());
+        if let Some((speaker, gossiping)) = gossip::open(&self.core.config, id, socket)? {
+            self.core.gossip.get_or_init(|| gossiping);
+            self.speaker = Some(Box::new(speaker));
+        }
+        Ok(())
     }
 
     /// What others use of it.
@@ -331,9 +378,19 @@ impl Server {
     /// last known state for readers, and opens the log again as soon as that works.
     pub async fn run(self, shutdown: impl Future<Output = ()> + Send) {
         let Self {
-            core, mut listener, ..
+            core,
+            mut listener,
+            speaker,
+            ..
         } = self;
         tokio::pin!(shutdown);
+        // Others are heard whether or not the log can be written.
+        let hearing = CancellationToken::new();
+        let _deaf = hearing.clone().drop_guard();
+        if let Some(speaker) = speaker {
+            tokio::spawn(speaker.run(Arc::clone(&core), hearing.clone()));
+            tokio::spawn(gossip::keep_joined(Arc::clone(&core), hearing));
+        }
         let mut pause = REOPEN_PAUSE_MIN;
         // Nobody is served before the parts of the leader are there.
         core.role.send_replace(Role::Waits);

@@ -288,14 +288,14 @@ async fn a_configuration_gets_every_problem_and_the_agent_does_not_start() {
     let dir = tempfile::tempdir().expect("a directory");
     std::fs::write(
         dir.path().join("a.hcl"),
-        "dat_dir = \"/x\"\nserver {\n  encrypt = \"k\"\n}\n",
+        "dat_dir = \"/x\"\nserver {\n  encrypted = \"k\"\n}\n",
     )
     .expect("a file");
     let output = command::run(&["agent", "-config", "a.hcl"], None, dir.path()).await;
     assert_eq!(output.code, 1, "{}", output.text());
     for place in [
         "a.hcl:1,1: unknown key `dat_dir`",
-        "a.hcl:3,3: unknown key `server.encrypt`",
+        "a.hcl:3,3: unknown key `server.encrypted`",
     ] {
         assert!(output.stderr.contains(place), "{}", output.text());
     }

@@ -692,8 +692,9 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
         )
     };
     let own = format!(
-        "{}server {{ enabled = true }}\n{}",
+        "{}{}{}",
         rpc(1),
+        block(&config, "server {"),
         block(&config, "tls {")
     );
     let first = Agent::start_with(Mode::Server, &own).await;
@@ -749,6 +750,15 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
     );
     let _second = Agent::start_with(Mode::Server, &blocks).await;
     alive(&first, 2).await;
+    // It was given the key that seals what servers tell each other, and a client was not.
+    let keys = ["operator", "gossip", "keyring", "list"];
+    eventually("both have the key", async || {
+        let keys = trivet(&first, &keys).await.ok().stdout;
+        keys.contains("2/2").then_some(()).ok_or(keys)
+    })
+    .await;
+    let of_client = std::fs::read_to_string(dir.path().join("two/agent.hcl")).expect("its file");
+    assert!(!of_client.contains("encrypt"), "{of_client}");
 
     // With the certificate of a client nothing can be asked that only servers may.
     let tls = |name: &str| dir.path().join("two/tls").join(name);
@@ -780,4 +790,50 @@ async fn a_machine_joins_with_a_token_and_what_it_may_ask_is_in_its_certificate(
         .call(&server, Call::Members, Vec::new(), DEADLINE)
         .await
         .expect_err("the server speaks TLS only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_leaves_is_waited_for_by_nobody_and_may_come_back() {
+    let addresses = Addresses::new();
+    let leaves = "leave_on_terminate = true\n";
+    let texts = [1, 2, 3].map(|server| format!("{leaves}{}", addresses.server(server, 3)));
+    let started = texts
+        .iter()
+        .map(|text| Agent::start_with(Mode::Server, text));
+    let mut servers = futures_util::future::join_all(started).await;
+    alive(&servers[0], 3).await;
+    let mut first = take_leader(&mut servers).await;
+    written(&servers[0], "before", "1").await;
+
+    // The leader is asked to leave, a follower is terminated: the third one goes on alone.
+    let url = first.url("catalog", "/v1/agent/leave");
+    let (status, text) = http::send(Method::PUT, &url, None).await;
+    assert_eq!(status, StatusCode::OK, "{text}");
+    first.ended().await;
+    let mut second = servers.remove(0);
+    let third = &servers[0];
+    kill(second.pid(), Signal::SIGTERM).expect("the server runs");
+    second.ended().await;
+    let peers = async |count: usize| {
+        eventually("the servers of the group", async || {
+            let url = third.url("http", "/v1/operator/raft/configuration");
+            let found = answered(&url).await?;
+            let servers = found["Servers"].as_array().cloned().unwrap_or_default();
+            (servers.len() == count)
+                .then_some(())
+                .ok_or_else(|| found.to_string())
+        })
+        .await;
+    };
+    peers(1).await;
+    written(third, "alone", "1").await;
+    let members = trivet(third, &["server", "members"]).await.ok().stdout;
+    assert_eq!(members.matches("left").count(), 2, "{members}");
+
+    // They are the same servers when they come back.
+    tokio::join!(first.start_again(), second.start_again());
+    peers(3).await;
+    alive(third, 3).await;
+    has_key(&first, "alone").await;
+    has_key(&second, "alone").await;
 }

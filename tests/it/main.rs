@@ -51,6 +51,7 @@ mod plans;
 mod preemption;
 mod program_names;
 mod races;
+mod regions;
 mod registered;
 mod rollback;
 mod rollout;

@@ -29,7 +29,7 @@ use tokio::{
 const SUITE: &str = r#"{
   "name": "node-suite", "region": "global", "data_dir": "DIR", "log_level": "DEBUG",
   "disable_update_check": true, "enable_debug": true, "bind_addr": "127.0.0.1",
-  "ports": {"http": 0, "rpc": 0, "serf": 20003},
+  "ports": {"http": 0, "rpc": 0, "serf": 0},
   "server": {"enabled": true, "bootstrap_expect": 1},
   "client": {"enabled": false, "options": {"driver.raw_exec.enable": "1"}},
   "vault": {"enabled": false}, "telemetry": {"disable_hostname": true}
@@ -140,7 +140,7 @@ async fn as_the_scheduler_it_starts_only_jobs() {
     let arguments = ["-node=other", "-network-interface", "lo", "-meta", "a=b"];
     let agent = Named::start("nomad", SUITE, &arguments).await;
     let names: Vec<&str> = agent.listeners.keys().map(String::as_str).collect();
-    assert_eq!(names, ["http", "rpc"]);
+    assert_eq!(names, ["http", "rpc", "serf"]);
     for path in ["/v1/metrics", "/.well-known/jwks.json"] {
         let (status, text) = http::send(Method::GET, &agent.url(path), None).await;
         assert_eq!(status, StatusCode::OK, "{path}: {text}");
@@ -148,12 +148,7 @@ async fn as_the_scheduler_it_starts_only_jobs() {
     let own = http::get(&agent.url("/v1/agent/self")).await;
     assert_eq!(own["member"]["Name"], "other.global", "{own}");
     let said = agent.stop().await;
-    for key in [
-        "vault",
-        "-network-interface",
-        "client.options",
-        "ports.serf",
-    ] {
+    for key in ["vault", "-network-interface", "client.options"] {
         let warning = format!("`{key}` is known and not acted on");
         assert!(said.contains(&warning), "{warning}: {said}");
     }
@@ -168,7 +163,7 @@ async fn what_is_configured_runs_under_any_name() {
     let ports = "\"http\": 0, \"catalog\": 0, \"dns\": 0,";
     let agent = Named::start("nomad", &config.replace("\"http\": 0,", ports), &[]).await;
     let names: Vec<&str> = agent.listeners.keys().map(String::as_str).collect();
-    assert_eq!(names, ["catalog", "dns", "http", "rpc"]);
+    assert_eq!(names, ["catalog", "dns", "http", "rpc", "serf"]);
     agent.stop().await;
 }
 

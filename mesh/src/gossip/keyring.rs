@@ -18,7 +18,9 @@ const PURPOSE: &[u8] = b"trivet gossip 1";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
     /// It is not the text of a key.
-    #[error("the key is not base64 of 16, 24 or 32 bytes; `operator gossip keyring generate` makes one")]
+    #[error(
+        "the key is not base64 of 16, 24 or 32 bytes; `operator gossip keyring generate` makes one"
+    )]
     Malformed,
     /// It was not installed.
     #[error("the key is not in the keyring; install it first")]
@@ -209,7 +211,11 @@ mod tests {
     #[test]
     fn what_is_no_key_is_refused() {
         for text in ["", "k", "not base64!", &key(1, 15), &key(1, 33)] {
-            assert_eq!(Keyring::new([text]).unwrap_err(), KeyError::Malformed, "{text}");
+            assert_eq!(
+                Keyring::new([text]).unwrap_err(),
+                KeyError::Malformed,
+                "{text}"
+            );
         }
         let many: Vec<String> = (0..17).map(|byte| key(byte, 32)).collect();
         let many = many.iter().map(String::as_str);

@@ -185,7 +185,6 @@ impl Gossip {
         self.now = self.now.max(now);
         let mut output = Output::default();
         match Packet::read(self.keyring.as_ref(), datagram) {
-            None => {}
             Some(Packet::Swim(words)) => self.swim(&mut output, |swim, runtime| {
                 swim.handle_data(&words, runtime)
             }),
@@ -193,11 +192,9 @@ impl Gossip {
                 let peer = self.own().clone();
                 self.send(&mut output, from, &Packet::Welcome { number, peer });
             }
-            Some(Packet::Welcome { number, peer }) => {
-                if self.hellos.remove(&number).is_some() {
-                    output.welcomes.push(number);
-                    self.meet(&mut output, peer);
-                }
+            Some(Packet::Welcome { number, peer }) if self.hellos.remove(&number).is_some() => {
+                output.welcomes.push(number);
+                self.meet(&mut output, peer);
             }
             Some(Packet::Change { by, number, change }) => {
                 self.on_change(&mut output, by, number, &change);
@@ -205,6 +202,7 @@ impl Gossip {
             Some(Packet::Changed { number, by, answer }) => {
                 output.answers.push((number, by, answer));
             }
+            Some(Packet::Welcome { .. }) | None => {}
         }
         output
     }
@@ -266,7 +264,11 @@ impl Gossip {
         for (peer, _) in self.others() {
             if servers.contains(&peer.id) {
                 let change = change.clone();
-                self.send(&mut output, peer.address, &Packet::Change { by, number, change });
+                self.send(
+                    &mut output,
+                    peer.address,
+                    &Packet::Change { by, number, change },
+                );
             }
         }
         output
@@ -315,7 +317,11 @@ impl Gossip {
         // Whoever asks understands the key that it was sealed with.
         let answer = self.changed(change, output);
         let by = self.own().id;
-        self.send(output, peer.address, &Packet::Changed { number, by, answer });
+        self.send(
+            output,
+            peer.address,
+            &Packet::Changed { number, by, answer },
+        );
     }
 
     /// Knows a server, and asks it for the others.

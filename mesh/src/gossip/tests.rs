@@ -108,7 +108,11 @@ impl World {
                 return;
             };
             self.now = self.now.max(next);
-            while self.under_way.front().is_some_and(|(at, ..)| *at <= self.now) {
+            while self
+                .under_way
+                .front()
+                .is_some_and(|(at, ..)| *at <= self.now)
+            {
                 let (_, from, to, datagram) = self.under_way.pop_front().unwrap();
                 self.arrive(from, to, &datagram);
             }
@@ -203,7 +207,11 @@ fn an_operator_says_of_one_that_failed_that_it_left_and_it_may_come_back() {
     world.cut.clear();
     world.pass(Duration::from_secs(40));
     for id in 1..=3 {
-        assert!(world.known(id).iter().all(|(_, is)| *is == Alive), "{:?}", world.known(id));
+        assert!(
+            world.known(id).iter().all(|(_, is)| *is == Alive),
+            "{:?}",
+            world.known(id)
+        );
     }
 }
 
@@ -217,7 +225,11 @@ fn two_halves_find_each_other_again() {
     world.pass(Duration::from_secs(40));
     for id in [1, 2, 11, 12] {
         assert_eq!(world.known(id).len(), 3);
-        assert!(world.known(id).iter().all(|(_, is)| *is == Alive), "{:?}", world.known(id));
+        assert!(
+            world.known(id).iter().all(|(_, is)| *is == Alive),
+            "{:?}",
+            world.known(id)
+        );
     }
 }
 

@@ -6,13 +6,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use jobs::spec::list_errors;
-use mesh::wire::API_VERSION;
+use mesh::{gossip::KeyChange, wire::API_VERSION};
 use serde_json::{Map, Value, json};
 
 use super::query::{Query, json as answer};
 use super::{Catalog, only, read};
 use crate::body::Raw;
 use crate::error::Error;
+use crate::gossip_keys::{Keys, Named};
 use crate::health::Health;
 use server::Voter;
 
@@ -41,7 +42,7 @@ pub(super) fn router() -> Router<Catalog> {
         .route(
             "/v1/operator/keyring",
             only(
-                get(keyring).post(keyring).put(keyring).delete(keyring),
+                get(keys).post(install).put(use_key).delete(remove_key),
                 "OPTIONS,GET,POST,PUT,DELETE",
             ),
         )
@@ -86,12 +87,57 @@ async fn transfer(State(catalog): State<Catalog>, query: Query) -> Result<Respon
     answer(&query, &json!({ "Success": true }))
 }
 
-/// There is no gossip that had to be encrypted: servers speak over RPC.
-async fn keyring(State(catalog): State<Catalog>, query: Query) -> Error {
-    drop(query);
-    let node = &catalog.agent().node_name;
-    let problem = format!("{node}: Keyring is empty (encryption not enabled)");
-    Error::internal(list_errors(&[problem]))
+/// The keys that seal what servers tell each other.
+async fn keys(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
+    let found = changed(&catalog, KeyChange::List).await?;
+    let pool = |is_wide: bool| {
+        json!({
+            "WAN": is_wide,
+            "Datacenter": catalog.agent().datacenter,
+            "Segment": "",
+            "Messages": {},
+            "Keys": found.keys,
+            "PrimaryKeys": found.primary,
+            "NumNodes": found.servers,
+        })
+    };
+    // Servers have one keyring, whomever they tell something.
+    let pools = match query.parameters.has("local-only") {
+        true => vec![pool(false)],
+        false => vec![pool(true), pool(false)],
+    };
+    answer(&query, &pools)
+}
+
+async fn install(State(catalog): State<Catalog>, _query: Query, raw: Raw) -> Result<(), Error> {
+    change(&catalog, KeyChange::Install, &raw).await
+}
+
+async fn use_key(State(catalog): State<Catalog>, _query: Query, raw: Raw) -> Result<(), Error> {
+    change(&catalog, KeyChange::Use, &raw).await
+}
+
+async fn remove_key(State(catalog): State<Catalog>, _query: Query, raw: Raw) -> Result<(), Error> {
+    change(&catalog, KeyChange::Remove, &raw).await
+}
+
+async fn change(catalog: &Catalog, of: fn(String) -> KeyChange, raw: &Raw) -> Result<(), Error> {
+    let named: Named = serde_json::from_slice(raw.bytes())
+        .map_err(|error| Error::bad_request(format!("Request decode failed: {error}")))?;
+    changed(catalog, of(named.key)).await.map(drop)
+}
+
+async fn changed(catalog: &Catalog, change: KeyChange) -> Result<Keys, Error> {
+    let found = Keys::gather(catalog.server().change_keys(change).await);
+    if found.keys.is_empty() {
+        let node = &catalog.agent().node_name;
+        let problem = format!("{node}: Keyring is empty (encryption not enabled)");
+        return Err(Error::internal(list_errors(&[problem])));
+    }
+    match found.refusal() {
+        Some(refusal) => Err(Error::internal(list_errors(&[refusal]))),
+        None => Ok(found),
+    }
 }
 
 async fn utilization(State(_): State<Catalog>, query: Query) -> Error {

@@ -1,5 +1,6 @@
 //! `operator …`: a file per thing that is looked after.
 
+mod gossip;
 mod raft;
 mod root;
 mod scheduler;
@@ -10,6 +11,9 @@ use crate::context::Context;
 /// Look after the servers.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Look after what servers tell each other
+    #[command(subcommand)]
+    Gossip(gossip::Command),
     /// Look at the replicated log
     #[command(subcommand)]
     Raft(raft::Command),
@@ -26,6 +30,7 @@ pub enum Command {
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Gossip(command) => gossip::run(cx, command).await,
         Command::Raft(command) => raft::run(cx, command).await,
         Command::Root(command) => root::run(cx, command).await,
         Command::Scheduler(command) => scheduler::run(cx, command).await,

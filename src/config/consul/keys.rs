@@ -56,7 +56,6 @@ const NO_ACL: Role = Instead("there is no access control");
 const OWN_LOG: Role = Instead("the log of the servers has settings of its own");
 const OWN_TIMES: Role = Instead("times and limits of requests are fixed");
 const NO_SYSTEM_LOG: Role = Instead("logs go to standard error and to `log_file`");
-const LEAVES: Role = Instead("an agent that is stopped stays a member until it is asked to leave");
 const ENROLL: Role = Refused(
     "certificates are not handed out by this protocol: give the agent files in `tls`, or let it join by `trivet cluster join`",
 );
@@ -335,7 +334,7 @@ pub(super) const KEYS: &[Key] = &[
         Instead("reads are answered from the agent's own copy of the catalog"),
     ),
     key("key_file", Text, Obeyed),
-    usual("leave_on_terminate", Flag, "false", LEAVES),
+    usual("leave_on_terminate", Flag, "false", Obeyed),
     key("license_path", Text, Instead("nothing needs a license")),
     key("limits", Any, OWN_TIMES),
     key(
@@ -449,7 +448,7 @@ pub(super) const KEYS: &[Key] = &[
         Text,
         Instead("sessions live for 10 s at least"),
     ),
-    usual("skip_leave_on_interrupt", Flag, "true", LEAVES),
+    usual("skip_leave_on_interrupt", Flag, "true", Obeyed),
     key("start_join", Texts, Obeyed),
     key("start_join_wan", Texts, NO_WAN),
     key("syslog_facility", Text, NO_SYSTEM_LOG),

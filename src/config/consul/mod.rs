@@ -191,6 +191,9 @@ impl Reader<'_> {
             written.servers = Some(joined).filter(|joined| !joined.is_empty());
         }
         written.meta = settings.map("node_meta");
+        written.leave_on_terminate = settings.flag("leave_on_terminate");
+        let skips = settings.flag("skip_leave_on_interrupt");
+        written.leave_on_interrupt = skips.map(|skips| !skips);
         written.node_id = self.node_id();
         written.enable_script_checks = settings.flag("enable_script_checks");
         written.enable_local_script_checks = settings.flag("enable_local_script_checks");

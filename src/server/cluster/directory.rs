@@ -1,7 +1,8 @@
 //! The servers that this one knows of: it asks each of them every second who is there.
 //!
-//! There are few servers, and each speaks to each, so there is no gossip. What one hears of a
-//! server that it does not know is a place to ask; only a server that answers is there.
+//! There are few servers in a region, and a group is not changed by hearsay. What one hears of a
+//! server that it does not know, here or by gossip, is a place to ask; only a server that answers
+//! is there.
 
 use parking_lot::Mutex;
 use rpc::{
@@ -11,7 +12,7 @@ use rpc::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 use tokio::{
@@ -281,6 +282,10 @@ pub(crate) fn own(core: &Core) -> Member {
         region: region.clone(),
         datacenter: datacenter.clone(),
         address: rpc_address.clone(),
+        gossip: core
+            .gossip
+            .get()
+            .map_or_else(String::new, |gossip| gossip.address.to_string()),
         version: env!("CARGO_PKG_VERSION").into(),
         rules: RulesVersion(Version::SUPPORTED.number()),
         expect: cluster.expect,
@@ -288,7 +293,7 @@ pub(crate) fn own(core: &Core) -> Member {
             .filter(crate::log::raft::Raft::has_group)
             .map(|raft| raft.cluster())
             .unwrap_or_default(),
-        has_left: false,
+        has_left: core.is_leaving.load(Ordering::Relaxed),
         serves_alone: *serves_alone,
     }
 }

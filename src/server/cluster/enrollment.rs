@@ -4,6 +4,7 @@ use rpc::enroll::{Enrolled, Enrollment};
 use std::{fs, path::Path, sync::Arc};
 use tokio::task::spawn_blocking;
 
+use super::gossip;
 use crate::{Core, Joining, MachineAuthority, MachineRole, digest_of_secret};
 
 /// Why nobody is told more: it would help to guess.
@@ -24,6 +25,10 @@ pub(super) async fn on_question(core: &Arc<Core>, question: &[u8]) -> Result<Vec
         certificate,
         authority,
         servers: core.addresses(),
+        gossip_key: match role {
+            MachineRole::Server => gossip::key_in_use(&core.config).unwrap_or_default(),
+            MachineRole::Client => String::new(),
+        },
     };
     rmp_serde::to_vec_named(&answer).map_err(|error| error.to_string())
 }

@@ -1,5 +1,6 @@
 //! The agent itself and its peers.
 
+mod keyring;
 mod status;
 
 use axum::{
@@ -31,6 +32,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/status/leader", get(status::leader))
         .route("/v1/status/peers", get(status::peers))
         .route("/v1/regions", get(status::regions))
+        .merge(keyring::router())
 }
 
 /// Kinds of jobs that the servers decide about.
@@ -98,7 +100,9 @@ fn own_member(api: &Api) -> wire::AgentMember {
 /// `GET /v1/agent/self`
 async fn this(State(api): State<Api>, query: Query) -> Result<Response, Error> {
     let facts = api.facts();
-    let mut stats = server_rows(&api.server().stats(), &api.server().voters());
+    let server = api.server();
+    let regions = server.regions().len();
+    let mut stats = server_rows(&server.stats(), &server.voters(), regions);
     if let Some(node_id) = facts.node_id {
         let snapshot = api.server().snapshot();
         let client = [
@@ -154,7 +158,11 @@ fn configuration(group: &[Voter]) -> String {
 }
 
 /// Section to key to value, as `agent-info` shows them.
-fn server_rows(stats: &Stats, group: &[Voter]) -> BTreeMap<String, BTreeMap<String, String>> {
+fn server_rows(
+    stats: &Stats,
+    group: &[Voter],
+    known_regions: usize,
+) -> BTreeMap<String, BTreeMap<String, String>> {
     let Stats {
         log,
         leader,
@@ -168,7 +176,7 @@ fn server_rows(stats: &Stats, group: &[Voter]) -> BTreeMap<String, BTreeMap<Stri
         ("leader", log.is_leader.to_string()),
         ("leader_addr", leader.clone().unwrap_or_default()),
         ("bootstrap", (*voters == 1).to_string()),
-        ("known_regions", "1".to_owned()),
+        ("known_regions", known_regions.to_string()),
     ];
     let raft = [
         ("state", state.to_owned()),
@@ -307,7 +315,7 @@ async fn force_leave(State(api): State<Api>, query: Query) -> Result<(), Error> 
     let Some(node) = query.get("node") else {
         return Err(Error::bad_request("missing node to force leave"));
     };
-    Ok(api.server().force_leave(node)?)
+    Ok(api.server().force_leave(node).await?)
 }
 
 /// `GET /v1/agent/schedulers`

@@ -21,5 +21,5 @@ pub(super) async fn peers(State(api): State<Api>, query: Query) -> Result<Respon
 
 /// `GET /v1/regions`
 pub(super) async fn regions(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    query.json(&[&api.facts().region])
+    query.json(&api.server().regions())
 }

@@ -9,12 +9,10 @@ use jobs::{
 use crate::{
     Api,
     error::Error,
+    forward::ANY_REGION,
     nomad::{namespace, operator::scheduler::memory_warnings, query::Query},
 };
 use sys::clock;
-
-/// The region that a job names when it means that of the agent.
-const ANY_REGION: &str = "global";
 
 /// A posted job that obeys every rule.
 #[derive(Debug)]

@@ -189,6 +189,15 @@ impl Raft {
         }
     }
 
+    /// Whether this server is to be one of the group after all changes that it knows of.
+    pub(crate) fn stays(&self) -> bool {
+        let watched = self.library.metrics();
+        let metrics = watched.borrow();
+        let membership = metrics.membership_config.membership();
+        let last = membership.get_joint_config().last();
+        last.is_some_and(|voters| voters.contains(&self.id))
+    }
+
     /// The servers of the group.
     pub(crate) fn configuration(&self) -> Vec<Voter> {
         let watched = self.library.metrics();
