@@ -235,8 +235,10 @@ impl Agent {
             found
         });
         let (aliases, names) = watch::channel(BTreeSet::new());
+        let routed = CancellationToken::new();
         let data_plane = DataPlane {
             aliases,
+            routed: routed.clone(),
             session: handle.clone(),
             catalog,
             elsewhere,
@@ -299,7 +301,10 @@ impl Agent {
             server_handle.clone(),
             client_handle.clone(),
             proxy,
-            facts(&config, &listeners, node_id, asked, parts.stopping()),
+            api::Facts {
+                routed,
+                ..facts(&config, &listeners, node_id, asked, parts.stopping())
+            },
         );
         let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
@@ -740,6 +745,7 @@ fn facts(
             .is_some_and(|ingress| ingress.admin_is_read_only),
         names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
         stopping,
+        ..api::Facts::default()
     }
 }
 

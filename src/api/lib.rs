@@ -84,6 +84,8 @@ pub struct Facts {
     pub names: Option<Arc<dyn Names>>,
     /// Whether the admin API of its ingress neither shows nor changes the operator's texts.
     pub admin_is_read_only: bool,
+    /// Canceled when the ingress has its routes for the first time.
+    pub routed: CancellationToken,
     /// Canceled when the agent begins to stop.
     pub stopping: CancellationToken,
 }

@@ -29,6 +29,8 @@ pub(crate) struct Fixture {
     pub(crate) jobs: Router,
     pub(crate) admin: Router,
     pub(crate) proxy: proxy::Handle,
+    /// Canceled when the ingress of this API is to have its routes.
+    pub(crate) routed: CancellationToken,
     /// Canceled when the agent of this API is to begin to stop.
     pub(crate) stopping: CancellationToken,
     /// Not run, unless a test asks for one that [leads](Self::leading).
@@ -128,15 +130,17 @@ impl Fixture {
             ingress: json!({ "Strategy": "rr" }),
             names: None,
             admin_is_read_only: false,
+            routed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };
-        let stopping = facts.stopping.clone();
+        let (routed, stopping) = (facts.routed.clone(), facts.stopping.clone());
         let api = Api::new(server.handle(), None, Some(proxy.clone()), facts);
         Self {
             jobs: jobs_router(api.clone(), None),
             admin: fabio::router(api.clone()),
             api,
             proxy,
+            routed,
             stopping,
             server: Some(server),
             _running: None,

@@ -523,8 +523,12 @@ impl Handle {
         Ok(self.group()?.transfer(id).await?)
     }
 
-    /// RPC address of the leader; none while there is none.
+    /// RPC address of the leader; none while there is none. A server whose log says that it leads
+    /// stopped when the others did not answer any more: they may have another leader by then.
     pub fn leader(&self) -> Option<String> {
+        if self.core.raft.leadership().is_own && !self.leads() {
+            return None;
+        }
         let voters = self.voters();
         voters
             .into_iter()
@@ -547,12 +551,10 @@ impl Handle {
 
     /// Figures about this server.
     pub fn stats(&self) -> Stats {
-        let voters = self.voters();
-        let leader = voters.iter().find(|voter| voter.is_leader);
         Stats {
             log: self.raft_metrics(),
-            leader: leader.map(|voter| voter.address.clone()),
-            voters: voters.len(),
+            leader: self.leader(),
+            voters: self.voters().len(),
             silence: self.silence(),
             ready_evals: self.core.broker.lock().ready_len(),
         }

@@ -28,25 +28,33 @@ use tokio::time::Instant;
 /// Each cluster has addresses of its own.
 static NEXT_CLUSTER: AtomicU8 = AtomicU8::new(1);
 
-/// RPC addresses of three servers.
-pub(crate) struct Addresses(u8);
+/// Addresses of the servers of one cluster, three unless said otherwise.
+pub(crate) struct Addresses {
+    cluster: u8,
+    servers: u8,
+}
 
 impl Addresses {
     pub(crate) fn new() -> Self {
-        Self(NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed))
+        Self::for_servers(3)
     }
 
-    fn of(&self, server: u8) -> String {
-        format!("127.77.{}.{server}", self.0)
+    pub(crate) fn for_servers(servers: u8) -> Self {
+        let cluster = NEXT_CLUSTER.fetch_add(1, Ordering::Relaxed);
+        Self { cluster, servers }
+    }
+
+    fn of(&self, agent: u8) -> String {
+        format!("127.77.{}.{agent}", self.cluster)
     }
 
     fn quoted(&self) -> String {
-        let all = [1, 2, 3].map(|server| format!("{:?}", self.of(server)));
-        all.join(", ")
+        let all = (1..=self.servers).map(|server| format!("{:?}", self.of(server)));
+        all.collect::<Vec<_>>().join(", ")
     }
 
     /// Configuration of a server that begins with `expect` servers.
-    fn server(&self, server: u8, expect: u8) -> String {
+    pub(crate) fn server(&self, server: u8, expect: u8) -> String {
         format!(
             "addresses {{ rpc = {:?} }}\nports {{ rpc = 4647 }}\nserver {{\n  enabled = true\n  \
              bootstrap_expect = {expect}\n  server_join {{ retry_join = [{}] }}\n}}\n",
@@ -55,24 +63,52 @@ impl Addresses {
         )
     }
 
-    async fn start_server(&self, server: u8, expect: u8) -> Agent {
+    /// Configuration of a client that knows all servers.
+    pub(crate) fn client(&self) -> String {
+        format!("client {{ servers = [{}] }}\n", self.quoted())
+    }
+
+    /// Configuration of an agent that is found where it was when it is started again. Clients have
+    /// other numbers than servers.
+    pub(crate) fn fixed(&self, agent: u8) -> String {
+        let listeners = [
+            ("http", 4646),
+            ("catalog", 8500),
+            ("ingress", 9999),
+            ("ingress_admin", 9998),
+        ];
+        let lines = listeners.map(|(name, port)| {
+            let address = self.of(agent);
+            format!("addresses {{ {name} = {address:?} }}\nports {{ {name} = {port} }}\n")
+        });
+        lines.concat()
+    }
+
+    pub(crate) async fn start_server(&self, server: u8, expect: u8) -> Agent {
         Agent::start_with(Mode::Server, &self.server(server, expect)).await
     }
 
-    /// Three servers that begin together.
+    /// All servers, which begin together.
     pub(crate) async fn start(&self) -> Vec<Agent> {
-        let servers = tokio::join!(
-            self.start_server(1, 3),
-            self.start_server(2, 3),
-            self.start_server(3, 3)
-        );
-        vec![servers.0, servers.1, servers.2]
+        self.start_all(|_| String::new()).await
+    }
+
+    /// As [`Addresses::start`]; each is found where it was when it is started again.
+    pub(crate) async fn start_fixed(&self) -> Vec<Agent> {
+        self.start_all(|server| self.fixed(server)).await
+    }
+
+    async fn start_all(&self, more: impl Fn(u8) -> String) -> Vec<Agent> {
+        let starting = (1..=self.servers).map(|server| {
+            let text = self.server(server, self.servers) + &more(server);
+            async move { Agent::start_with(Mode::Server, &text).await }
+        });
+        futures_util::future::join_all(starting).await
     }
 
     /// A client that knows all servers.
     pub(crate) async fn start_client(&self) -> Agent {
-        let servers = format!("client {{ servers = [{}] }}\n", self.quoted());
-        Agent::start_with(Mode::Client, &servers).await
+        Agent::start_with(Mode::Client, &self.client()).await
     }
 }
 
@@ -83,7 +119,7 @@ pub(crate) async fn leader(asked: &Agent) -> String {
 }
 
 /// Who leads as far as `asked` knows, once somebody does.
-async fn led(asked: &Agent) -> String {
+pub(crate) async fn led(asked: &Agent) -> String {
     eventually("a leader", async || match leader(asked).await.as_str() {
         "" => Err("nobody leads".to_owned()),
         leader => Ok(leader.to_owned()),
@@ -91,8 +127,18 @@ async fn led(asked: &Agent) -> String {
     .await
 }
 
+/// Who leads as far as `asked` knows, once that is not `was` any more.
+pub(crate) async fn led_by_another(asked: &Agent, was: &str) -> String {
+    eventually("another leader", async || {
+        let leader = leader(asked).await;
+        let is_another = !leader.is_empty() && leader != was;
+        is_another.then_some(leader.clone()).ok_or(leader)
+    })
+    .await
+}
+
 /// Waits until `asked` knows that the server at this address leads.
-async fn leads(asked: &Agent, address: &str) {
+pub(crate) async fn leads(asked: &Agent, address: &str) {
     eventually("the leader is known", async || {
         let known = leader(asked).await;
         (known == address).then_some(()).ok_or(known)
@@ -110,7 +156,7 @@ pub(crate) async fn take_leader(servers: &mut Vec<Agent>) -> Agent {
     servers.remove(at)
 }
 
-async fn put_key(agent: &Agent, key: &str, value: &str) -> (StatusCode, String) {
+pub(crate) async fn put_key(agent: &Agent, key: &str, value: &str) -> (StatusCode, String) {
     let url = agent.url("catalog", &format!("/v1/kv/{key}"));
     let sent = http::client().put(url).body(value.to_owned()).send().await;
     let response = sent.expect("an answer");
@@ -119,7 +165,7 @@ async fn put_key(agent: &Agent, key: &str, value: &str) -> (StatusCode, String) 
 }
 
 /// Writes a key, again when the leader was lost over it.
-async fn written(agent: &Agent, key: &str, value: &str) {
+pub(crate) async fn written(agent: &Agent, key: &str, value: &str) {
     eventually(&format!("{key} is written"), async || {
         match put_key(agent, key, value).await {
             (StatusCode::OK, _) => Ok(()),
@@ -130,7 +176,7 @@ async fn written(agent: &Agent, key: &str, value: &str) {
 }
 
 /// Waits until the copy of the state of one server holds a key.
-async fn has_key(server: &Agent, key: &str) {
+pub(crate) async fn has_key(server: &Agent, key: &str) {
     let url = server.url("catalog", &format!("/v1/kv/{key}?stale"));
     eventually(&format!("{key} at a server"), async || {
         match http::send(Method::GET, &url, None).await.0 {
@@ -163,13 +209,13 @@ async fn has_snapshot(server: &Agent) {
 }
 
 /// The command that makes another server the leader.
-fn transfer(to: &str) -> [&str; 5] {
+pub(crate) fn transfer(to: &str) -> [&str; 5] {
     let verb = "transfer-leadership";
     ["operator", "raft", verb, "-peer-address", to]
 }
 
 /// Names of the members that are alive, as `asked` knows them.
-async fn alive(asked: &Agent, count: usize) {
+pub(crate) async fn alive(asked: &Agent, count: usize) {
     eventually("the members", async || {
         let members = http::get(&asked.url("http", "/v1/agent/members")).await;
         let members = members["Members"].as_array().cloned().unwrap_or_default();
@@ -182,7 +228,7 @@ async fn alive(asked: &Agent, count: usize) {
     .await;
 }
 
-fn pids(agents: &[&Agent]) -> BTreeSet<i32> {
+pub(crate) fn pids(agents: &[&Agent]) -> BTreeSet<i32> {
     let pids = agents.iter().flat_map(|agent| agent.task_processes());
     pids.map(nix::unistd::Pid::as_raw).collect()
 }
@@ -438,7 +484,7 @@ async fn the_cluster_goes_on_without_its_leader_and_without_a_client() {
 }
 
 /// Values of a key in the copies of all servers.
-async fn copies(servers: &[&Agent], key: &str) -> Vec<Option<String>> {
+pub(crate) async fn copies(servers: &[&Agent], key: &str) -> Vec<Option<String>> {
     let mut found = Vec::new();
     for server in servers {
         let url = server.url("catalog", &format!("/v1/kv/{key}?stale&raw"));
@@ -446,6 +492,20 @@ async fn copies(servers: &[&Agent], key: &str) -> Vec<Option<String>> {
         found.push((status == StatusCode::OK).then_some(text));
     }
     found
+}
+
+/// Waits until the copies of all servers hold the same.
+pub(crate) async fn same_everywhere(servers: &[Agent], listener: &str, path: &str) {
+    eventually(path, async || {
+        let mut copies = Vec::new();
+        for server in servers {
+            let (_, text) = http::send(Method::GET, &server.url(listener, path), None).await;
+            copies.push(text);
+        }
+        let is_same = copies.windows(2).all(|pair| pair[0] == pair[1]);
+        is_same.then_some(()).ok_or_else(|| copies.join("\n"))
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

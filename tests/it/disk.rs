@@ -89,7 +89,7 @@ async fn writes_again(agent: &Agent) {
 }
 
 /// Changes how large the files of a running process may become.
-async fn limit_files(pid: Pid, bytes: &str) {
+pub(crate) async fn limit_files(pid: Pid, bytes: &str) {
     let status = Command::new("prlimit")
         .args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")])
         .status()
@@ -126,7 +126,7 @@ async fn a_log_that_cannot_grow_ends_the_writes_only_and_comes_back_by_itself() 
 }
 
 /// True for root; says so loudly for everybody else.
-fn is_root(test: &str) -> bool {
+pub(crate) fn is_root(test: &str) -> bool {
     let root = Uid::effective().is_root();
     if !root {
         let text = format!("\nSKIPPED: {test} needs root, to mount a small disk\n");
@@ -163,7 +163,7 @@ async fn needs_root_a_disk_filled_to_the_last_byte_leaves_traffic_and_tasks_alon
     agent.stop().await;
 }
 
-fn fill_disk(path: &Path) {
+pub(crate) fn fill_disk(path: &Path) {
     let mut file = std::fs::File::create(path).expect("a file");
     for size in [1 << 16, 1 << 8, 1] {
         let part = vec![b'x'; size];

@@ -34,6 +34,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 /// The longest pause between two makings. A pause is as long as the making before it, so that a
 /// storm of changes costs at most half a core.
@@ -61,6 +62,8 @@ pub(super) struct DataPlane {
     pub hold: Duration,
     /// Told which names of services routes want for the ingress.
     pub aliases: watch::Sender<BTreeSet<String>>,
+    /// Canceled when the first table is in force.
+    pub routed: CancellationToken,
 }
 
 /// Indexes of the tables that views are made from.
@@ -264,6 +267,7 @@ impl DataPlane {
             });
             proxy.set_no_route_page(&routes.page);
             draining.watch(routes.left, proxy.swap(routes.table));
+            self.routed.cancel();
             if !routes.dead.is_empty() {
                 proxy.lost(|instance| routes.dead.contains(instance));
             }

@@ -72,7 +72,7 @@ struct Shared {
     title: String,
     /// Begins the names of metrics that are published elsewhere; none if only who asks gets them.
     metrics_prefix: Option<String>,
-    routed: Option<CancellationToken>,
+    routed: CancellationToken,
     stopping: CancellationToken,
 }
 
@@ -97,7 +97,7 @@ pub fn router(api: Api) -> Router {
         path: String::new(),
         title: String::new(),
         metrics_prefix: None,
-        routed: None,
+        routed: facts.routed.clone(),
         stopping: facts.stopping.clone(),
         texts: Kept::Here(api.clone()),
     };
@@ -121,7 +121,7 @@ pub fn alone(alone: Alone) -> Router {
             path: alone.path,
             title: alone.title,
             metrics_prefix: Some(alone.metrics_prefix),
-            routed: Some(alone.routed),
+            routed: alone.routed,
             stopping: alone.stopping,
         }),
     };
@@ -195,17 +195,14 @@ fn routes_of(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Whether requests should come here. An agent that stops says no before it takes none: who
-/// spreads requests over several can go elsewhere meanwhile.
+/// Whether requests should come here. An agent that stops says no before it takes none, and one
+/// that starts until it knows where they go: who spreads requests over several can go elsewhere
+/// meanwhile.
 async fn health(State(admin): State<Admin>) -> (StatusCode, &'static str) {
     let shared = &admin.shared;
     if shared.stopping.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
-    } else if shared
-        .routed
-        .as_ref()
-        .is_some_and(|routed| !routed.is_cancelled())
-    {
+    } else if !shared.routed.is_cancelled() {
         (StatusCode::SERVICE_UNAVAILABLE, "there are no routes yet\n")
     } else {
         (StatusCode::OK, "OK\n")

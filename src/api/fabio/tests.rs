@@ -52,7 +52,6 @@ async fn the_table_is_shown_in_every_form() {
     );
     let line = "trivet_ingress_in_flight{route=\"/todo\",service=\"todo\",version=\"\",instance=\"10.0.0.1:80\"} 0\n";
     assert!(metrics.body.contains(line), "{}", metrics.body);
-    assert_eq!(get(&fixture, "/health").await.body, "OK\n");
     assert_eq!(get(&fixture, "/api/version").await.body, "0.1.0");
     assert_eq!(
         get(&fixture, "/api/config").await.json(),
@@ -62,9 +61,15 @@ async fn the_table_is_shown_in_every_form() {
 }
 
 #[tokio::test]
-async fn an_agent_that_stops_says_so_first() {
+async fn an_agent_is_well_from_its_first_routes_until_it_stops() {
     let fixture = Fixture::start().await;
-    assert_eq!(get(&fixture, "/health").await.status.as_u16(), 200);
+    let answer = get(&fixture, "/health").await;
+    assert_eq!(
+        (answer.status.as_u16(), answer.body.as_str()),
+        (503, "there are no routes yet\n")
+    );
+    fixture.routed.cancel();
+    assert_eq!(get(&fixture, "/health").await.body, "OK\n");
     fixture.stopping.cancel();
     let answer = get(&fixture, "/health").await;
     assert_eq!(

@@ -69,6 +69,18 @@ pub(crate) enum Room {
         /// Its size, MiB.
         mib: u32,
     },
+    /// A network [`namespace`] that there is. Needs root.
+    Network {
+        /// The network.
+        lan: u8,
+        /// Who it is in it.
+        member: u8,
+    },
+}
+
+/// The name of the namespace of a member of a network of this process.
+pub(crate) fn namespace(lan: u8, member: u8) -> String {
+    format!("trivet-it-{}-{lan}-{member}", std::process::id())
 }
 
 /// A running agent; killed, with all its tasks, when dropped.
@@ -151,6 +163,11 @@ impl Agent {
         self.dir.path()
     }
 
+    /// What it has written to its log since it was made.
+    pub(crate) fn said(&self) -> String {
+        std::fs::read_to_string(self.dir().join("agent.log")).unwrap_or_default()
+    }
+
     /// First and last dynamic port.
     pub(crate) fn ports(&self) -> (u16, u16) {
         self.ports
@@ -192,6 +209,19 @@ impl Agent {
         let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, &[]).await;
         self.child = child;
         self.listeners = listeners;
+    }
+
+    /// Starts an agent that has ended, which refuses and ends; what it said.
+    pub(crate) async fn refuses_to_start(&self) -> String {
+        let mut command = command(self.dir.path(), self.mode, Room::Free, &[]);
+        command.stderr(Stdio::piped()).kill_on_drop(true);
+        let output = timeout(DEADLINE, command.output())
+            .await
+            .expect("it ends in time")
+            .expect("the binary starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "it started and ended: {said}");
+        said
     }
 
     /// As [`Agent::start_again`]; it, or what it starts, dies at a place that the program names.
@@ -326,17 +356,8 @@ fn below(limits: &str) -> Command {
     shell
 }
 
-async fn launch(
-    dir: &Path,
-    mode: Mode,
-    room: Room,
-    faults: &[(&str, &str)],
-) -> (Child, BTreeMap<String, SocketAddr>) {
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(dir.join("agent.log"))
-        .expect("a log file");
+/// The command that starts an agent on a directory.
+fn command(dir: &Path, mode: Mode, room: Room, faults: &[(&str, &str)]) -> Command {
     let mut command = match room {
         Room::Free => Command::new(TRIVET),
         Room::Files { blocks } => {
@@ -356,6 +377,12 @@ async fn launch(
             own.args(["--mount", "/bin/sh", "-c", &mount, "sh", TRIVET]);
             own
         }
+        Room::Network { lan, member } => {
+            let mut entered = Command::new("nsenter");
+            entered.arg(format!("--net=/run/netns/{}", namespace(lan, member)));
+            entered.arg(TRIVET);
+            entered
+        }
     };
     command
         .arg("agent")
@@ -368,9 +395,22 @@ async fn launch(
         // What hangs where it is told to can be found.
         command.env(faults::MARK, dir).envs(faults.iter().copied());
     }
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command
+}
+
+async fn launch(
+    dir: &Path,
+    mode: Mode,
+    room: Room,
+    faults: &[(&str, &str)],
+) -> (Child, BTreeMap<String, SocketAddr>) {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(dir.join("agent.log"))
+        .expect("a log file");
+    let mut child = command(dir, mode, room, faults)
         .stderr(log)
         .kill_on_drop(true)
         .spawn()

@@ -13,7 +13,7 @@ use tokio::{
 
 /// Answers of one question over UDP, with EDNS room for many.
 pub(crate) async fn ask(server: SocketAddr, name: &str, kind: RecordType) -> Message {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+    let socket = UdpSocket::bind("0.0.0.0:0").await.expect("a socket");
     socket.connect(server).await.expect("a route");
     socket.send(&question(name, kind)).await.expect("sent");
     let mut buffer = vec![0; 65_535];

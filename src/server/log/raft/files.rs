@@ -452,12 +452,19 @@ fn start_over(directory: &Path) -> String {
     )
 }
 
-/// The error for a file that is damaged.
+/// The error for a file that is damaged. One of several servers is not to be given an older copy:
+/// it would have forgotten what it agreed to.
 pub(super) fn damaged(directory: &Path, path: &Path, what: &str) -> StartError {
     StartError::Damaged {
         path: path.display().to_string(),
         what: what.to_owned(),
-        way_out: format!("Restore it from a backup. {}", start_over(directory)),
+        way_out: format!(
+            "If other servers have the state, move `{}` away and start this one: it joins them \
+             again and is sent everything. If there is no other one, restore the file from a \
+             backup. {}",
+            directory.display(),
+            start_over(directory)
+        ),
     }
 }
 
