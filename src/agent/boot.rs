@@ -669,6 +669,7 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
             security: security.clone(),
             joining: cluster::joining(config),
             gossip: cluster::gossip(config, listeners),
+            autopilot: cluster.map_or_else(Default::default, |server| server.autopilot),
         },
         serves_alone: config.client.is_none(),
     }

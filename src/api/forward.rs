@@ -412,6 +412,8 @@ fn of_jobs(method: &Method, uri: &Uri) -> Place {
         | ["trivet", "routes", "counts"]
         | ["trivet", "route", "test"]
         | ["trivet", "dns"] => Place::Here,
+        // Only the leader knows how the servers are.
+        ["operator", "autopilot", ..] => Place::Leader,
         _ if is_read(method) && is_stale(&parameters) => Place::Copy,
         _ => Place::Leader,
     }
@@ -434,6 +436,7 @@ fn of_catalog(method: &Method, uri: &Uri) -> Place {
             Place::Here
         }
         ["status", ..] => Place::Here,
+        ["operator", "autopilot", ..] => Place::Leader,
         _ if is_read(method) && is_stale(&parameters) => Place::Copy,
         _ => Place::Leader,
     }
@@ -505,6 +508,7 @@ mod tests {
             ("GET /v1/trivet/routes", Place::Here),
             ("GET /v1/trivet/dns?name=web.service.consul", Place::Here),
             ("GET /v1/trivet/routes/overrides", Place::Leader),
+            ("GET /v1/operator/autopilot/health?stale", Place::Leader),
         ] {
             assert_eq!(of(of_jobs, line), expected, "{line}");
         }
@@ -521,6 +525,7 @@ mod tests {
             ("PUT /v1/agent/service/register", Place::Here),
             ("GET /v1/agent/connect/ca/roots", Place::Leader),
             ("GET /v1/status/leader", Place::Here),
+            ("GET /v1/operator/autopilot/state?stale", Place::Leader),
         ] {
             assert_eq!(of(of_catalog, line), expected, "{line}");
         }

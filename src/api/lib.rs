@@ -9,6 +9,7 @@
 //! and text.
 
 mod auth;
+mod autopilot;
 mod body;
 pub mod consul;
 mod encoding;

@@ -304,6 +304,20 @@ impl Http {
         self.value(path, response).await
     }
 
+    /// Reads a report as it is, which has a status of its own when something is not well.
+    ///
+    /// # Errors
+    /// As [`Http::get`].
+    pub(super) async fn get_report(&self, path: &str) -> Result<Value, Error> {
+        let response = self.exchange(Method::GET, path, &[], None).await?;
+        let is_report = response.status() == reqwest::StatusCode::TOO_MANY_REQUESTS;
+        let response = match is_report {
+            true => response,
+            false => self.accepted(response).await?,
+        };
+        self.value(path, response).await
+    }
+
     /// Reads a page of a list, with the token of the next one; none at the end.
     ///
     /// # Errors

@@ -3,8 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 48] = [
-    "autopilot",
+pub(super) const KEYS: [&str; 47] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",

@@ -5,6 +5,7 @@
 //! resolved here. Every problem is reported, not just the first.
 
 mod addresses;
+mod autopilot;
 mod bridge;
 mod consul;
 pub mod definitions;
@@ -30,6 +31,7 @@ mod tree;
 mod volumes;
 mod written;
 
+pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
@@ -50,7 +52,10 @@ pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::{Written, WrittenUi};
 
-use jobs::{control::GcLimits, model::NodeId};
+use jobs::{
+    control::GcLimits,
+    model::{AutopilotConfig, NodeId},
+};
 use std::{
     collections::BTreeMap,
     fmt,
@@ -174,6 +179,8 @@ pub struct Server {
     pub join: Vec<String>,
     /// How long and how much of what is over is kept.
     pub gc: GcLimits,
+    /// How the servers look after their group, where nobody said it to them yet.
+    pub autopilot: AutopilotConfig,
     /// Who signs the tokens of tasks, for those who look up the keys there: a URL without a slash
     /// at its end.
     pub oidc_issuer: Option<String>,

@@ -211,6 +211,7 @@ fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<S
         bootstrap_expect: u32::try_from(expect).unwrap_or(1),
         join,
         gc: written.retention.resolve(problems),
+        autopilot: written.autopilot.resolve(problems),
         oidc_issuer: issuer(written, problems),
         lease: lease(written, problems),
         gossip: None,

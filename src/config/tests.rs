@@ -1,4 +1,5 @@
 use super::*;
+use jobs::model::Span;
 use std::time::Duration;
 
 fn parsed(label: &str, text: &str) -> (Written, Vec<String>) {
@@ -250,6 +251,11 @@ server {
   node_gc_threshold = "6h"
   oidc_issuer = "https://trivet.example.com/"
 }
+autopilot {
+  cleanup_dead_servers = false
+  last_contact_threshold = "1s"
+  min_quorum = 3
+}
 "#;
     let resolved = |text: &str| {
         let (written, said) = parsed("server.hcl", text);
@@ -283,6 +289,13 @@ server {
     };
     let server = config.server.expect("a server");
     assert_eq!(server.gc, gc);
+    let autopilot = AutopilotConfig {
+        cleanup_dead_servers: false,
+        last_contact_threshold: Span::SECOND,
+        min_quorum: 3,
+        ..AutopilotConfig::default()
+    };
+    assert_eq!(server.autopilot, autopilot);
     let issuer = server.oidc_issuer.as_deref();
     assert_eq!(issuer, Some("https://trivet.example.com"));
 
@@ -290,7 +303,7 @@ server {
         resolved("data_dir = \"/d\"\nlog_file = \"own.log\"\nserver { enabled = true }\n");
     let file = config.logs.file.expect("a file");
     assert_eq!((file.age_max, file.older_max), (hours(24), None));
-    let wrong = "data_dir = \"/d\"\nlog_rotate_max_files = -2\nlog_rotate_duration = \"soon\"\nserver {\n enabled = true\n job_gc_interval = \"0s\"\n node_gc_threshold = \"-1h\"\n oidc_issuer = \"example.com\"\n}\n";
+    let wrong = "data_dir = \"/d\"\nlog_rotate_max_files = -2\nlog_rotate_duration = \"soon\"\nserver {\n enabled = true\n job_gc_interval = \"0s\"\n node_gc_threshold = \"-1h\"\n oidc_issuer = \"example.com\"\n}\nautopilot {\n min_quorum = \"some\"\n enable_custom_upgrades = true\n}\n";
     let said: Vec<String> = resolved(wrong).1.iter().map(ToString::to_string).collect();
     for part in [
         "`log_rotate_max_files` is `-2`",
@@ -298,6 +311,8 @@ server {
         "`server.job_gc_interval` must be at least 1s",
         "`server.node_gc_threshold` is `-1h`",
         "`server.oidc_issuer` is `example.com`",
+        "`autopilot.min_quorum` is `some`; it must be a whole number",
+        "`autopilot.enable_custom_upgrades` is `true`; it must be false",
     ] {
         assert!(
             said.iter().any(|own| own.contains(part)),
@@ -403,6 +418,7 @@ server {
         Server {
             bootstrap_expect: 3,
             join: vec!["127.0.0.1:4000".into(), "127.0.0.3:4647".into()],
+            autopilot: AutopilotConfig::default(),
             gc: GcLimits::default(),
             oidc_issuer: None,
             lease: Duration::from_secs(10),

@@ -1,6 +1,7 @@
 //! What a configuration file says: everything optional, nothing checked beyond its type.
 
 use super::Part;
+use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
@@ -39,6 +40,7 @@ pub struct Written {
     pub heartbeat_grace: Option<String>,
     pub min_heartbeat_ttl: Option<String>,
     pub retention: WrittenRetention,
+    pub autopilot: WrittenAutopilot,
     pub oidc_issuer: Option<String>,
     pub ignored: Vec<String>,
     /// What is to be said of the configuration beside that, by no key of a file.
@@ -128,7 +130,7 @@ const SERVER: [&str; 9] = [
     "start_join",
 ];
 
-const TOP: [&str; 16] = [
+const TOP: [&str; 17] = [
     "data_dir",
     "name",
     "region",
@@ -141,6 +143,7 @@ const TOP: [&str; 16] = [
     "addresses",
     "ports",
     "server",
+    "autopilot",
     "client",
     "plugin",
     "catalog",
@@ -215,6 +218,7 @@ impl Written {
             heartbeat_grace: other.heartbeat_grace.or(self.heartbeat_grace),
             min_heartbeat_ttl: other.min_heartbeat_ttl.or(self.min_heartbeat_ttl),
             retention: self.retention.merge(other.retention),
+            autopilot: self.autopilot.merge(other.autopilot),
             oidc_issuer: other.oidc_issuer.or(self.oidc_issuer),
             ignored,
             join: other.join.or(self.join),
@@ -283,6 +287,7 @@ impl Written {
             "addresses" => self.take_addresses(entry, reader),
             "ports" => self.take_ports(entry, reader),
             "server" => self.take_server(entry, reader),
+            "autopilot" => self.autopilot.take(entry, reader),
             "client" => self.take_client(entry, reader),
             "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),

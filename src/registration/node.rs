@@ -21,7 +21,7 @@ const SEGMENT_META: &str = "consul-network-segment";
 pub fn catalog_node(rules: Rules, node: &Node) -> UpsertNode {
     match rules {
         Rules::First => first_row(node),
-        Rules::Second => second_row(node),
+        Rules::Second | Rules::Third => second_row(node),
     }
 }
 

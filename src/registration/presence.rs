@@ -20,7 +20,7 @@ impl CatalogPresence {
     /// Where `instance` of `alloc` belongs now, by the rules of the cluster.
     pub fn of(rules: Rules, alloc: &Allocation, instance: &Instance) -> Self {
         match rules {
-            Rules::First | Rules::Second => Self::first(alloc, instance),
+            Rules::First | Rules::Second | Rules::Third => Self::first(alloc, instance),
         }
     }
 
@@ -51,7 +51,7 @@ pub fn has_restarted(
     instance: &Instance,
 ) -> bool {
     match rules {
-        Rules::First | Rules::Second => first_has_restarted(before, after, instance),
+        Rules::First | Rules::Second | Rules::Third => first_has_restarted(before, after, instance),
     }
 }
 

@@ -18,6 +18,8 @@ impl Version {
     pub const FIRST: Self = Self(1);
     /// Those by which the catalog shows the labels of agents' nodes.
     pub const SECOND: Self = Self(2);
+    /// Those by which the settings of autopilot are in the log.
+    pub const THIRD: Self = Self(3);
     /// The newest rules that this build knows.
     pub const SUPPORTED: Self = Rules::NEWEST.version();
 
@@ -61,11 +63,14 @@ pub enum Rules {
     /// Version 2: the catalog's row of a node carries the labels of the node, and what clients of
     /// the catalog look for among them.
     Second,
+    /// Version 3: the log holds how the servers look after their group. Rows are those of version
+    /// 2.
+    Third,
 }
 
 impl Rules {
     /// The newest of them.
-    pub const NEWEST: Self = Self::Second;
+    pub const NEWEST: Self = Self::Third;
 
     /// The rules of that version.
     ///
@@ -75,6 +80,7 @@ impl Rules {
         match version {
             Version::FIRST => Ok(Self::First),
             Version::SECOND => Ok(Self::Second),
+            Version::THIRD => Ok(Self::Third),
             version => Err(UnknownRules { version }),
         }
     }
@@ -84,6 +90,7 @@ impl Rules {
         match self {
             Self::First => Version::FIRST,
             Self::Second => Version::SECOND,
+            Self::Third => Version::THIRD,
         }
     }
 }

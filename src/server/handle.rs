@@ -9,8 +9,8 @@ use jobs::{
         rollout,
     },
     model::{
-        AllocId, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey, NodeId,
-        RolloutCause, SchedulerConfig, VersionTag,
+        AllocId, AutopilotConfig, DeploymentId, Eligibility, EvalId, GroupName, Index, Job, JobKey,
+        NodeId, RolloutCause, SchedulerConfig, VersionTag,
     },
     scheduler,
     state::{Command as JobsCommand, TagVersion},
@@ -39,6 +39,7 @@ use super::{
     Config, Core,
     authority::AuthorityError,
     cluster::{
+        autopilot::{self, GroupHealth},
         directory::{self, KnownServer, Status},
         leadership::Role,
         leaving, regions,
@@ -378,17 +379,9 @@ impl Handle {
 
     /// This server and the others that it knows of, in all regions.
     pub fn known_servers(&self) -> Vec<KnownServer> {
-        let own = KnownServer {
-            member: directory::own(&self.core),
-            status: Status::Alive,
-            silent_for: Some(Duration::ZERO),
-        };
-        let others = self.core.directory.others().into_iter();
-        let elsewhere = regions::servers(&self.core);
-        std::iter::once(own)
-            .chain(others)
-            .chain(elsewhere)
-            .collect()
+        let mut known = directory::all(&self.core);
+        known.extend(regions::servers(&self.core));
+        known
     }
 
     /// The region of this agent.
@@ -921,6 +914,25 @@ impl Handle {
     ) -> Result<Index, Error> {
         let command = JobsCommand::SetSchedulerConfig { config, expected };
         Ok(self.write_jobs(command).await?.index)
+    }
+
+    /// Changes how the servers look after their group, when that still has the index `expected` (if
+    /// given).
+    ///
+    /// # Errors
+    /// [`Error`]; another index is [`Error::Rejected`].
+    pub async fn set_autopilot_config(
+        &self,
+        config: AutopilotConfig,
+        expected: Option<Index>,
+    ) -> Result<Index, Error> {
+        let command = JobsCommand::SetAutopilotConfig { config, expected };
+        Ok(self.write_jobs(command).await?.index)
+    }
+
+    /// How the servers are: the whole truth only where this server leads.
+    pub fn health(&self) -> GroupHealth {
+        autopilot::health(&self.core)
     }
 
     /// What registering `job` now would do; nothing is changed.

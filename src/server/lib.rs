@@ -26,7 +26,10 @@ pub mod traffic;
 mod variables;
 mod webhooks;
 
-use jobs::control::{Broker, GcLimits, Heartbeats, Locks};
+use jobs::{
+    control::{Broker, GcLimits, Heartbeats, Locks},
+    model::AutopilotConfig,
+};
 use mesh::lifetimes::Lifetimes;
 use parking_lot::Mutex;
 use std::{
@@ -45,6 +48,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use cluster::{
+    autopilot::Tracker,
     directory::Directory,
     gossip::{self, Gossiping, Speaker},
     leadership::{self, Role},
@@ -71,6 +75,7 @@ pub use authority::machines::{
 pub use authority::shown_config;
 pub use authority::{AuthorityError, Leaf};
 pub use cluster::{
+    autopilot::{GroupHealth, ServerHealth},
     directory::{KnownServer, Status},
     presence::node_id,
     requests::{LEADER_TIMEOUT, Requested},
@@ -131,6 +136,9 @@ pub struct ClusterConfig {
     pub security: Security,
     /// What signs the keys of machines that join; none when this server signs none.
     pub joining: Option<Joining>,
+    /// How the servers look after their group until somebody says otherwise: a leader writes it
+    /// where the state has nothing of it yet.
+    pub autopilot: AutopilotConfig,
     /// How servers of all regions hear of each other; none when this one does not.
     pub gossip: Option<GossipConfig>,
 }
@@ -170,6 +178,7 @@ impl Default for ClusterConfig {
             security: Security::Plain,
             joining: None,
             gossip: None,
+            autopilot: AutopilotConfig::default(),
         }
     }
 }
@@ -230,6 +239,8 @@ pub(crate) struct Core {
     gossip: OnceLock<Gossiping>,
     /// Connections to servers of other regions.
     regions: Regions,
+    /// How long they have been as they are, while this server leads.
+    autopilot: Mutex<Tracker>,
     /// Connections to them, but for those of the log.
     pool: Pool,
     /// What this server does at the moment.
@@ -276,6 +287,7 @@ impl Core {
             is_leaving: AtomicBool::new(false),
             gossip: OnceLock::new(),
             regions: Regions::default(),
+            autopilot: Mutex::default(),
             pool: Pool::new(config.cluster.security.clone()),
             config,
             published,

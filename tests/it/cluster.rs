@@ -85,7 +85,13 @@ impl Addresses {
     }
 
     pub(crate) async fn start_server(&self, server: u8, expect: u8) -> Agent {
-        Agent::start_with(Mode::Server, &self.server(server, expect)).await
+        self.start_server_with(server, expect, "").await
+    }
+
+    /// A server with further lines of configuration.
+    pub(crate) async fn start_server_with(&self, server: u8, expect: u8, more: &str) -> Agent {
+        let text = format!("{}{more}", self.server(server, expect));
+        Agent::start_with(Mode::Server, &text).await
     }
 
     /// All servers, which begin together.
@@ -223,6 +229,21 @@ pub(crate) async fn alive(asked: &Agent, count: usize) {
         match alive.count() {
             found if found == count => Ok(()),
             found => Err(format!("{found} are alive: {members:?}")),
+        }
+    })
+    .await;
+}
+
+/// Waits until so many servers vote.
+async fn voters(asked: &Agent, count: usize) {
+    eventually("the voters", async || {
+        let url = asked.url("http", "/v1/operator/raft/configuration");
+        let found = answered(&url).await?;
+        let servers = found["Servers"].as_array().cloned().unwrap_or_default();
+        let votes = servers.iter().filter(|server| server["Voter"] == true);
+        match votes.count() {
+            votes if votes == count => Ok(()),
+            _ => Err(found.to_string()),
         }
     })
     .await;
@@ -458,6 +479,8 @@ async fn the_cluster_goes_on_without_its_leader_and_without_a_client() {
     old.start_again().await;
     has_key(&old, "after").await;
     alive(&servers[0], 3).await;
+    // Where it was away for long it begins to vote anew.
+    voters(&servers[0], 3).await;
     let peers = trivet(&old, &["operator", "raft", "list-peers"]).await.ok();
     assert_eq!(peers.stdout.matches("true").count(), 3, "{}", peers.stdout);
     let now = led(&servers[0]).await;
@@ -608,6 +631,9 @@ async fn a_server_that_lags_by_a_snapshot_is_sent_it_and_a_minority_writes_nothi
     has_key(&lagging, "k59").await;
     has_key(&lagging, "k0").await;
 
+    // Where it was away for long it begins to vote anew.
+    voters(other, 3).await;
+
     // So much was written that another one may have come to lead over it.
     let address = leader.address("rpc").to_string();
     if led(other).await != address {
@@ -664,19 +690,6 @@ async fn servers_join_leave_and_hand_the_leadership_over() {
         Agent::start_with(Mode::Server, &texts.0),
         Agent::start_with(Mode::Server, &texts.1)
     );
-    let voters = async |asked: &Agent, count: usize| {
-        eventually("the voters", async || {
-            let url = asked.url("http", "/v1/operator/raft/configuration");
-            let found = answered(&url).await?;
-            let servers = found["Servers"].as_array().cloned().unwrap_or_default();
-            let votes = servers.iter().filter(|server| server["Voter"] == true);
-            match votes.count() {
-                votes if votes == count => Ok(()),
-                _ => Err(found.to_string()),
-            }
-        })
-        .await;
-    };
     voters(&second, 3).await;
 
     // The next leader reads what this one encrypted.

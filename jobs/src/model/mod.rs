@@ -9,6 +9,7 @@
 mod absent;
 mod action;
 mod allocation;
+mod autopilot_config;
 mod capacity;
 mod change;
 mod class;
@@ -58,6 +59,7 @@ pub use allocation::{
     AllocatedShared, AllocatedTask, Allocation, ClientStatus, DesiredStatus, DesiredTransition,
     NetworkStatus, RescheduleEvent, RescheduleTracker,
 };
+pub use autopilot_config::AutopilotConfig;
 pub(crate) use capacity::{Ask, Capacity, allocate_without_ports, refusal};
 pub use change::{Effect, Field, GROUP_FIELDS, TASK_FIELDS, is_destructive};
 pub use connect::{

@@ -40,6 +40,8 @@ pub enum Table {
     RootKeys,
     /// How the servers schedule.
     SchedulerConfig,
+    /// How the servers look after their group.
+    AutopilotConfig,
 }
 
 /// What a command changed; everything is empty when it changed nothing.
@@ -118,6 +120,14 @@ pub enum Rejected {
     /// The scheduler's configuration changed since the caller looked.
     #[error("the scheduler configuration changed at index {found}, expected {wanted}")]
     SchedulerConfigChanged {
+        /// What the caller expected.
+        wanted: Index,
+        /// What is there.
+        found: Index,
+    },
+    /// The configuration of autopilot changed since the caller looked.
+    #[error("the autopilot configuration changed at index {found}, expected {wanted}")]
+    AutopilotConfigChanged {
         /// What the caller expected.
         wanted: Index,
         /// What is there.

@@ -3,8 +3,8 @@
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary, Namespace, Node,
-    NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Timestamp, Variable,
+    Allocation, AutopilotConfig, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary,
+    Namespace, Node, NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Timestamp, Variable,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -50,6 +50,8 @@ pub enum SavedRow {
     RootKey(Arc<RootKey>),
     /// How the servers schedule; left out while nobody changed it.
     SchedulerConfig(SchedulerConfig),
+    /// How the servers look after their group; left out while nobody changed it.
+    AutopilotConfig(AutopilotConfig),
 }
 
 impl SavedRow {
@@ -71,6 +73,7 @@ impl SavedRow {
             Self::Variable(_) => "variables",
             Self::RootKey(_) => "root keys",
             Self::SchedulerConfig(_) => "scheduler configuration",
+            Self::AutopilotConfig(_) => "autopilot configuration",
         }
     }
 }
@@ -130,6 +133,8 @@ impl Snapshot {
         });
         let config = Some(self.scheduler_config)
             .filter(|config| config.modify_index != SchedulerConfig::UNCHANGED);
+        let autopilot = Some(self.autopilot_config)
+            .filter(|config| config.modify_index != AutopilotConfig::UNCHANGED);
         iter::once(indexes)
             .chain(self.old_versions().into_values().map(SavedRow::OldVersion))
             .chain(jobs)
@@ -145,6 +150,7 @@ impl Snapshot {
             .chain(self.variables.values().cloned().map(SavedRow::Variable))
             .chain(self.root_keys.values().cloned().map(SavedRow::RootKey))
             .chain(config.map(SavedRow::SchedulerConfig))
+            .chain(autopilot.map(SavedRow::AutopilotConfig))
     }
 
     /// Versions of jobs that only allocations still refer to.
@@ -217,6 +223,7 @@ impl Loading {
                 tables.root_keys.insert(root_key.id, root_key);
             }
             SavedRow::SchedulerConfig(config) => tables.scheduler_config = config,
+            SavedRow::AutopilotConfig(config) => tables.autopilot_config = config,
         }
     }
 

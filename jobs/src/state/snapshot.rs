@@ -1,7 +1,7 @@
 use super::{ScalingEvents, Table, tally::Tally};
 use crate::model::{
-    AllocId, Allocation, Deployment, DeploymentId, EvalId, Evaluation, Index, Job, JobKey,
-    JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, SchedulerConfig, Submission,
+    AllocId, Allocation, AutopilotConfig, Deployment, DeploymentId, EvalId, Evaluation, Index, Job,
+    JobKey, JobSummary, Node, NodeId, NodeUsage, RootKey, RootKeyId, SchedulerConfig, Submission,
     Timestamp, Variable, VariableKey,
 };
 use imbl::{OrdMap, OrdSet};
@@ -48,6 +48,7 @@ pub struct Snapshot {
     pub(super) variables: OrdMap<VariableKey, Arc<Variable>>,
     pub(super) root_keys: OrdMap<RootKeyId, Arc<RootKey>>,
     pub(super) scheduler_config: SchedulerConfig,
+    pub(super) autopilot_config: AutopilotConfig,
 }
 
 impl Snapshot {
@@ -59,6 +60,11 @@ impl Snapshot {
     /// How the servers schedule.
     pub fn scheduler_config(&self) -> &SchedulerConfig {
         &self.scheduler_config
+    }
+
+    /// How the servers look after their group.
+    pub fn autopilot_config(&self) -> &AutopilotConfig {
+        &self.autopilot_config
     }
 
     /// Index of the last change of that table; 0 when it never changed.

@@ -1307,17 +1307,16 @@ async fn what_one_server_without_tokens_cannot_do_is_said() {
             refused("GET /v1/operator/raft/peer", 405, "method GET not allowed"),
             (
                 "PUT /v1/operator/autopilot/configuration",
-                r#"{"MinQuorum":3,"CleanupDeadServers":true,"MaxTrailingLogs":250}"#,
+                r#"{"RedundancyZoneTag":"zone","MinQuorum":3,"DisableUpgradeMigration":true}"#,
                 501,
-                "2 errors occurred:\n\t* MinQuorum is 0 here and cannot be changed\n\t* CleanupDeadServers is false here and cannot be changed\n\n",
+                "2 errors occurred:\n\t* RedundancyZoneTag is \"\" here and cannot be changed: servers are not told apart by zones\n\t* DisableUpgradeMigration is false here and cannot be changed: new servers never wait for others of their version\n\n",
             ),
             (
-                "PUT /v1/operator/autopilot/configuration",
-                r#"{"CleanupDeadServers":false,"LastContactThreshold":"200ms"}"#,
-                200,
-                "true",
+                "PUT /v1/operator/autopilot/configuration?cas=x",
+                "{}",
+                400,
+                "Error parsing cas value: strconv.ParseUint: parsing \"x\": invalid syntax",
             ),
-            ("PUT /v1/operator/autopilot/configuration?cas=7", "{}", 200, "false"),
             (
                 "PUT /v1/operator/autopilot/configuration",
                 r#"{"Nope":1}"#,
@@ -1458,4 +1457,84 @@ async fn a_read_finds_what_was_written_before_it() {
     store.copy();
     let read = tokio::time::timeout(LONG, read).await.unwrap().unwrap();
     assert_eq!(read.json()[0]["ServicePort"], 80);
+}
+
+#[tokio::test]
+async fn both_apis_show_and_set_how_the_servers_look_after_their_group() {
+    let store = Store::start().await;
+    let uri = "/v1/operator/autopilot/configuration";
+    let put = |cas: &str| format!("PUT {uri}{cas}");
+    let body = r#"{"CleanupDeadServers":false,"MinQuorum":3}"#;
+    // Not every server of the cluster may know the command.
+    let early = store.ask(&put(""), body).await;
+    assert_eq!(early.status, 500);
+    assert!(early.body.contains("every server has to be updated first"));
+    let shown = store.ask(&format!("GET {uri}"), "").await.json();
+    assert_eq!(shown["CleanupDeadServers"], true, "{shown}");
+    assert_eq!(
+        (&shown["CreateIndex"], &shown["ModifyIndex"]),
+        (&json!(1), &json!(1))
+    );
+
+    let raise = json!({ "RaiseVersion": { "to": 3 } });
+    let raise: server::Command = serde_json::from_value(raise).unwrap();
+    store
+        .server
+        .api
+        .server()
+        .propose(raise)
+        .await
+        .unwrap()
+        .1
+        .unwrap();
+    assert_eq!(store.ask(&put("?cas=2"), body).await.body, "false");
+    assert_eq!(store.ask(&put("?cas=1"), body).await.body, "true");
+    let shown = store.ask(&format!("GET {uri}"), "").await.json();
+    let index = shown["ModifyIndex"].as_u64().unwrap();
+    assert!(index > 1, "{shown}");
+    let expected = json!({
+        "CleanupDeadServers": false,
+        "LastContactThreshold": "200ms",
+        "MaxTrailingLogs": 250,
+        "MinQuorum": 3,
+        "ServerStabilizationTime": "10s",
+        "RedundancyZoneTag": "",
+        "DisableUpgradeMigration": false,
+        "UpgradeVersionTag": "",
+        "CreateIndex": index,
+        "ModifyIndex": index,
+    });
+    assert_eq!(shown, expected);
+
+    // The same from the other API.
+    let jobs = &store.server.jobs;
+    let of_jobs = ask(jobs, "GET", uri, Body::empty()).await.json();
+    for name in [
+        "CleanupDeadServers",
+        "MinQuorum",
+        "CreateIndex",
+        "ModifyIndex",
+    ] {
+        assert_eq!(of_jobs[name], shown[name], "{of_jobs}");
+    }
+    assert_eq!(of_jobs["EnableRedundancyZones"], false);
+    let set = async |cas: u64, body: &'static str| {
+        let uri = format!("{uri}?cas={cas}");
+        ask(jobs, "PUT", &uri, Body::from(body)).await
+    };
+    let body = r#"{"MinQuorum":5,"ServerStabilizationTime":"1s"}"#;
+    assert_eq!(set(index + 1, body).await.body, "false");
+    assert_eq!(set(index, body).await.body, "true");
+    let shown = store.ask(&format!("GET {uri}"), "").await.json();
+    assert_eq!(
+        (&shown["MinQuorum"], &shown["ServerStabilizationTime"]),
+        (&json!(5), &json!("1s"))
+    );
+    assert_eq!(
+        shown["CleanupDeadServers"], true,
+        "what is not named has its default"
+    );
+    assert_eq!(shown["CreateIndex"], index);
+    let refused = set(index, r#"{"EnableCustomUpgrades":true}"#).await;
+    assert_eq!(refused.status, 501, "{}", refused.body);
 }

@@ -4,7 +4,8 @@ use axum::{extract::State, response::Response};
 use serde::Serialize;
 use std::future::ready;
 
-use crate::{Api, error::Error, health::Health, nomad::query::Query, repeated};
+use crate::{Api, error::Error, health, nomad::query::Query, repeated};
+use server::ServerHealth;
 
 /// The servers at one moment.
 #[derive(Debug, Serialize)]
@@ -48,26 +49,32 @@ struct Log {
 
 fn servers(api: &Api) -> Servers {
     let (server, region) = (api.server(), &api.facts().region);
-    let health = Health::new(server);
-    let (voters, metrics) = (server.voters(), server.raft_metrics());
-    let row = |voter: &server::Voter| Row {
-        name: match voter.name.as_str() {
-            "" => String::new(),
-            name => format!("{name}.{region}"),
-        },
-        address: voter.address.clone(),
-        version: health.version(voter).to_owned(),
-        status: health.status(voter),
-        leader: voter.is_leader,
-        voter: voter.votes,
-        healthy: health.of(voter),
-        behind: health.behind(voter),
-        last_contact: health.last_contact(voter),
+    let (group, metrics) = (server.health(), server.raft_metrics());
+    let row = |one: &ServerHealth| {
+        let voter = &one.server;
+        let matched = match voter.is_leader {
+            true => Some(metrics.last_log_index),
+            false => voter.matched,
+        };
+        Row {
+            name: match voter.name.as_str() {
+                "" => String::new(),
+                name => format!("{name}.{region}"),
+            },
+            address: voter.address.clone(),
+            version: one.version.clone(),
+            status: health::name(one.status),
+            leader: voter.is_leader,
+            voter: voter.votes,
+            healthy: one.is_healthy,
+            behind: matched.map(|at| metrics.last_log_index.saturating_sub(at)),
+            last_contact: health::last_contact(one),
+        }
     };
     Servers {
-        healthy: health.is_healthy(&voters),
-        failure_tolerance: health.tolerance(&voters),
-        servers: voters.iter().map(row).collect(),
+        healthy: group.is_healthy(),
+        failure_tolerance: group.tolerance(),
+        servers: group.servers.iter().map(row).collect(),
         log: Log {
             leads: metrics.is_leader,
             term: metrics.term,

@@ -1,5 +1,6 @@
 //! `operator …`: a file per thing that is looked after.
 
+mod autopilot;
 mod gossip;
 mod raft;
 mod root;
@@ -11,6 +12,9 @@ use crate::context::Context;
 /// Look after the servers.
 #[derive(Clone, Debug, clap::Subcommand)]
 pub enum Command {
+    /// Look after the group of servers
+    #[command(subcommand)]
+    Autopilot(autopilot::Command),
     /// Look after what servers tell each other
     #[command(subcommand)]
     Gossip(gossip::Command),
@@ -30,6 +34,7 @@ pub enum Command {
 
 pub(super) async fn run(cx: &mut Context, command: Command) -> anyhow::Result<u8> {
     match command {
+        Command::Autopilot(command) => autopilot::run(cx, command).await,
         Command::Gossip(command) => gossip::run(cx, command).await,
         Command::Raft(command) => raft::run(cx, command).await,
         Command::Root(command) => root::run(cx, command).await,

@@ -12,7 +12,8 @@ mod tests;
 mod tls;
 
 use super::{
-    Config, Part, Problem, Written, WrittenDns, WrittenLogs, addresses, file::SETTINGS, resolve,
+    Config, Part, Problem, Written, WrittenAutopilot, WrittenDns, WrittenLogs, addresses,
+    file::SETTINGS, resolve,
 };
 use jobs::model::NodeId;
 use keys::{KEYS, Kind};
@@ -190,6 +191,7 @@ impl Reader<'_> {
         } else {
             written.servers = Some(joined).filter(|joined| !joined.is_empty());
         }
+        written.autopilot = self.autopilot();
         written.meta = settings.map("node_meta");
         written.leave_on_terminate = settings.flag("leave_on_terminate");
         let skips = settings.flag("skip_leave_on_interrupt");
@@ -312,6 +314,18 @@ impl Reader<'_> {
             log_rotate_duration: settings.text("log_rotate_duration").map(str::to_owned),
             log_rotate_max_files: number("log_rotate_max_files").map(|count| count.to_string()),
         }
+    }
+
+    fn autopilot(&self) -> WrittenAutopilot {
+        let settings = self.settings;
+        WrittenAutopilot::of(|key| {
+            let name = format!("autopilot.{key}");
+            match keys::of_name(&name)?.kind {
+                Kind::Flag => settings.flag(&name).map(|flag| flag.to_string()),
+                Kind::Number => settings.number(&name).map(|number| number.to_string()),
+                _ => settings.text(&name).map(str::to_owned),
+            }
+        })
     }
 
     fn dns(&self) -> WrittenDns {

@@ -298,6 +298,18 @@ pub(crate) fn own(core: &Core) -> Member {
     }
 }
 
+/// This server and the others that it knows of.
+pub(crate) fn all(core: &Core) -> Vec<KnownServer> {
+    let own = KnownServer {
+        member: own(core),
+        status: Status::Alive,
+        silent_for: Some(Duration::ZERO),
+    };
+    std::iter::once(own)
+        .chain(core.directory.others())
+        .collect()
+}
+
 fn said(core: &Core) -> Members {
     let others = core.directory.others().into_iter();
     Members {

@@ -1,16 +1,22 @@
 //! Keeps the group as the servers are: takes in those that came, follows those that moved, and
 //! takes out those that left. Only the leader does.
 //!
-//! A server that only does not answer stays in the group: whether it will come back, an operator
-//! knows.
+//! A server that came gets the log, and votes once it has been healthy for a while; one that stays
+//! silent is taken out where the others can do without it (`autopilot`).
 
-use jobs::model::NodeStatus;
+use jobs::{
+    model::{AutopilotConfig, NodeStatus},
+    state::Command,
+};
 use rpc::members::Member;
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::directory::{self, KnownServer, Status};
+use super::{
+    autopilot::{self, GroupHealth},
+    directory::{self, KnownServer, Status},
+};
 use crate::{
     Core,
     log::raft::{GroupError, Voter},
@@ -29,11 +35,33 @@ enum Change {
     Admit(Member),
     /// The server came.
     Add(Member),
+    /// The server has been healthy for long enough to vote.
+    Promote(u64),
     /// The server left, or another one is in its place.
     Remove(u64),
+    /// The server is dead.
+    CleanUp(u64),
 }
 
-/// The next change of a group with `servers`, led by `own`.
+/// The next change of a group whose servers are so.
+fn due(
+    config: &AutopilotConfig,
+    health: &GroupHealth,
+    own: &Member,
+    others: &[KnownServer],
+) -> Option<Change> {
+    let servers = &health.servers;
+    let follows = || {
+        let group: Vec<Voter> = servers.iter().map(|one| one.server.clone()).collect();
+        next(own, &group, others)
+    };
+    autopilot::dead(config, servers)
+        .map(Change::CleanUp)
+        .or_else(follows)
+        .or_else(|| autopilot::stable(config, servers).map(Change::Promote))
+}
+
+/// What has to change for the group, with `servers`, led by `own`, to be as the servers are.
 fn next(own: &Member, servers: &[Voter], others: &[KnownServer]) -> Option<Change> {
     let of = |id: u64| servers.iter().find(|server| server.id == id);
     let is_new = |server: &Voter, member: &Member| {
@@ -52,9 +80,6 @@ fn next(own: &Member, servers: &[Voter], others: &[KnownServer]) -> Option<Chang
                 }
                 if is_new(server, member) {
                     return Some(Change::Describe(member.clone()));
-                }
-                if !server.votes {
-                    return Some(Change::Add(member.clone()));
                 }
             }
             (Status::Alive, None) if member.cluster.is_empty() || member.cluster == own.cluster => {
@@ -118,14 +143,37 @@ pub(super) async fn raise_rules(core: &Core) -> bool {
     core.published.current().version >= Version::SUPPORTED
 }
 
+/// Writes how the servers look after their group as this agent is told it, where nobody said it
+/// yet. Where that is the default, nothing has to be written.
+async fn store_settings(core: &Core) {
+    let config = core.config.cluster.autopilot;
+    let snapshot = core.published.current();
+    let found = *snapshot.jobs.autopilot_config();
+    if found != AutopilotConfig::default() || config == found || snapshot.version < Version::THIRD {
+        return;
+    }
+    let command = Command::SetAutopilotConfig {
+        config,
+        expected: Some(found.modify_index),
+    };
+    match core.raft.propose(command.into()).await {
+        // An operator may have been faster.
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the settings of autopilot are not written yet"),
+    }
+}
+
 /// Keeps the group until `stop`.
 pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
+    core.autopilot.lock().begin();
     let mut news = core.directory.changed();
     let mut warned = BTreeSet::new();
     let mut said_older = false;
     loop {
         news.borrow_and_update();
-        let Ok(raft) = core.raft.raft() else { return };
+        if core.raft.raft().is_err() {
+            return;
+        }
         let (own, others) = (directory::own(&core), core.directory.others());
         for member in foreign(&own, &others) {
             if warned.insert(member.id) {
@@ -137,8 +185,10 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
                 );
             }
         }
-        let servers = raft.configuration();
-        let change = next(&own, &servers, &others);
+        store_settings(&core).await;
+        let config = *core.published.current().jobs.autopilot_config();
+        let health = autopilot::look(&core);
+        let change = due(&config, &health, &own, &others);
         let done = match &change {
             None => {
                 if !raise_rules(&core).await && !said_older {
@@ -194,13 +244,26 @@ async fn carry_out(core: &Core, change: &Change) -> Result<(), String> {
                 .await
                 .map_err(text)
         }
+        Change::Promote(id) => {
+            tracing::info!(id = format!("{id:x}"), "a new server votes from now on");
+            raft.promote(id).await.map_err(text)
+        }
         Change::Remove(id) => raft.remove(id).await.map_err(text),
+        Change::CleanUp(id) => {
+            tracing::warn!(
+                id = format!("{id:x}"),
+                "a server that has been silent for long is taken out"
+            );
+            raft.remove(id).await.map_err(text)
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ServerHealth;
+    use jobs::model::Timestamp;
 
     fn member(id: u64, cluster: &str) -> Member {
         Member {
@@ -275,11 +338,8 @@ mod tests {
             (two(), known(member(3, "y"), Alive), None),
             (two(), known(member(3, ""), Failed), None),
             (two(), known(in_its_place, Alive), Some(Change::Remove(2))),
-            (
-                vec![voter(1), learner],
-                known(member(2, "x"), Alive),
-                Some(Change::Add(member(2, "x"))),
-            ),
+            // It votes when it was healthy for long enough.
+            (vec![voter(1), learner], known(member(2, "x"), Alive), None),
         ] {
             assert_eq!(
                 next(&member(1, "x"), &servers, std::slice::from_ref(&other)),
@@ -292,6 +352,60 @@ mod tests {
             next(&unnamed, &[voter(1)], &[]),
             Some(Change::Describe(unnamed.clone()))
         );
+    }
+
+    #[test]
+    fn the_dead_go_before_others_come_and_who_is_stable_votes_at_last() {
+        use Status::{Alive, Failed};
+        let health = |id: u64, votes, status| ServerHealth {
+            server: Voter {
+                votes,
+                is_leader: id == 1,
+                ..voter(id)
+            },
+            status,
+            version: String::new(),
+            last_contact: Duration::ZERO,
+            is_healthy: status == Alive,
+            stable_since: Timestamp::default(),
+            stable_for: Duration::from_secs(60),
+            silent_for: Duration::from_secs(60),
+        };
+        let others = |ids: &[(u64, Status)]| -> Vec<KnownServer> {
+            let members = ids.iter();
+            members
+                .map(|(id, status)| known(member(*id, "x"), *status))
+                .collect()
+        };
+        for (second, there, expected) in [
+            (
+                Failed,
+                vec![(2, Failed), (3, Alive), (4, Alive), (5, Alive)],
+                Some(Change::CleanUp(2)),
+            ),
+            (
+                Alive,
+                vec![(3, Alive), (4, Alive), (5, Alive)],
+                Some(Change::Add(member(5, "x"))),
+            ),
+            (
+                Alive,
+                vec![(3, Alive), (4, Alive)],
+                Some(Change::Promote(4)),
+            ),
+        ] {
+            let group = GroupHealth {
+                servers: vec![
+                    health(1, true, Alive),
+                    health(2, true, second),
+                    health(3, true, Alive),
+                    health(4, false, Alive),
+                ],
+            };
+            let config = AutopilotConfig::default();
+            let found = due(&config, &group, &member(1, "x"), &others(&there));
+            assert_eq!(found, expected);
+        }
     }
 
     #[test]

@@ -140,8 +140,8 @@ impl Command {
     /// The rules that a cluster must go by before the command may be in its log.
     pub fn version(&self) -> Version {
         match self {
-            Self::Jobs(_)
-            | Self::Mesh(_)
+            Self::Jobs(command) => jobs_version(command),
+            Self::Mesh(_)
             | Self::Withdraw { .. }
             | Self::Plans { .. }
             | Self::RaiseVersion { .. } => Version::FIRST,
@@ -162,6 +162,13 @@ impl Command {
             Self::Sequence(commands) => commands.iter().try_for_each(Self::check_rules),
             Self::Jobs(_) | Self::Mesh(_) | Self::Withdraw { .. } | Self::Plans { .. } => Ok(()),
         }
+    }
+}
+
+fn jobs_version(command: &jobs::state::Command) -> Version {
+    match command {
+        jobs::state::Command::SetAutopilotConfig { .. } => Version::THIRD,
+        _ => Version::FIRST,
     }
 }
 

@@ -3,9 +3,9 @@
 use super::*;
 use jobs::{
     model::{
-        AllocDeploymentStatus, AllocatedPort, ClientStatus, Deployment, DeploymentState, FlatMap,
-        Id, Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec, Span, StoppedAlloc, Task,
-        TaskGroup, TaskPhase, TaskState,
+        AllocDeploymentStatus, AllocatedPort, AutopilotConfig, ClientStatus, Deployment,
+        DeploymentState, FlatMap, Id, Job, Node, NodeStatus, PlanResult, ServiceCheck, ServiceSpec,
+        Span, StoppedAlloc, Task, TaskGroup, TaskPhase, TaskState,
     },
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
@@ -648,4 +648,17 @@ fn a_plan_does_not_undo_what_was_asked_of_its_allocation_meanwhile() {
     let row = world.state.jobs.current().alloc(Id::named("a"));
     let row = row.expect("an allocation");
     assert_eq!((row.job_version, &row.desired_transition), (0, &transition));
+}
+
+#[test]
+fn the_settings_of_autopilot_belong_to_the_third_rules() {
+    let set = || {
+        Command::from(JobsCommand::SetAutopilotConfig {
+            config: AutopilotConfig::default(),
+            expected: None,
+        })
+    };
+    assert_eq!(set().version(), Version::THIRD);
+    let hidden = Command::Sequence(vec![raise(Version::FIRST), set()]);
+    assert_eq!(hidden.version(), Version::THIRD);
 }

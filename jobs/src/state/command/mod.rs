@@ -10,6 +10,7 @@ mod register_job;
 mod root_keys;
 mod scale_job;
 mod set_alloc_health;
+mod set_autopilot_config;
 mod set_rollout;
 mod set_scheduler_config;
 mod tag_version;
@@ -30,10 +31,10 @@ pub use write_variable::{VariableVerb, WriteVariable};
 
 use super::{Applied, Rejected, Snapshot, Stamp, change::Change};
 use crate::model::{
-    AllocId, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition, DrainStrategy,
-    Eligibility, EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey, Namespace,
-    NetworkStatus, Node, NodeId, NodeStatus, PlanResult, RootKey, RootKeyId, SchedulerConfig,
-    Sealed, Submission, TaskName, TaskState, Text, Timestamp, VariableKey,
+    AllocId, AutopilotConfig, ClientStatus, DeploymentId, DeploymentUpdate, DesiredTransition,
+    DrainStrategy, Eligibility, EvalId, Evaluation, FlatMap, GroupName, Index, Job, JobId, JobKey,
+    Namespace, NetworkStatus, Node, NodeId, NodeStatus, PlanResult, RootKey, RootKeyId,
+    SchedulerConfig, Sealed, Submission, TaskName, TaskState, Text, Timestamp, VariableKey,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -187,6 +188,13 @@ pub enum Command {
         /// Refuse unless its `modify_index` is this.
         expected: Option<Index>,
     },
+    /// Changes how the servers look after their group.
+    SetAutopilotConfig {
+        /// The whole configuration; its indexes are set by apply.
+        config: AutopilotConfig,
+        /// Refuse unless its `modify_index` is this.
+        expected: Option<Index>,
+    },
 }
 
 impl Command {
@@ -222,7 +230,8 @@ impl Command {
             | Self::ResealVariable { .. }
             | Self::AddRootKey { .. }
             | Self::RemoveRootKey { .. }
-            | Self::SetSchedulerConfig { .. } => None,
+            | Self::SetSchedulerConfig { .. }
+            | Self::SetAutopilotConfig { .. } => None,
         }
     }
 }
@@ -327,7 +336,8 @@ impl Command {
             | Self::ResealVariable { .. }
             | Self::AddRootKey { .. }
             | Self::RemoveRootKey { .. }
-            | Self::SetSchedulerConfig { .. } => None,
+            | Self::SetSchedulerConfig { .. }
+            | Self::SetAutopilotConfig { .. } => None,
         };
         eval.map(|eval| eval.id)
     }
@@ -430,6 +440,9 @@ impl Command {
             }
             Self::SetSchedulerConfig { config, expected } => {
                 tables.set_scheduler_config(&mut change, config, expected)?;
+            }
+            Self::SetAutopilotConfig { config, expected } => {
+                tables.set_autopilot_config(&mut change, config, expected)?;
             }
         }
         Ok(change.finish(tables))

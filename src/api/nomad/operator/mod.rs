@@ -1,5 +1,6 @@
-//! Where the log stands, how scheduling is set, and tidying up.
+//! Where the log stands, how servers and scheduling are set, and tidying up.
 
+mod autopilot;
 mod keyring;
 pub(super) mod scheduler;
 
@@ -7,14 +8,14 @@ use axum::{
     Router,
     extract::State,
     http::StatusCode,
-    response::{IntoResponse as _, Response},
+    response::Response,
     routing::{delete, get},
 };
 use jobs::wire;
 use serde_json::json;
 
 use super::{query::Query, write};
-use crate::{Api, error::Error, health::Health};
+use crate::{Api, error::Error};
 
 /// Version of the log's protocol, as clients of the API number it.
 const RAFT_PROTOCOL: &str = "3";
@@ -25,12 +26,8 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/operator/raft/configuration", get(raft))
         .route("/v1/operator/raft/peer", delete(remove_peer))
         .route("/v1/operator/raft/transfer-leadership", write(transfer))
-        .route(
-            "/v1/operator/autopilot/configuration",
-            get(autopilot_configuration),
-        )
-        .route("/v1/operator/autopilot/health", get(autopilot))
         .route("/v1/operator/license", get(async || StatusCode::NO_CONTENT))
+        .merge(autopilot::router())
         .merge(keyring::router())
         .merge(scheduler::router())
         .route("/v1/system/gc", write(collect_garbage))
@@ -100,63 +97,6 @@ async fn transfer(State(api): State<Api>, query: Query) -> Result<Response, Erro
         "Noop": from == to,
         "Err": null,
     }))
-}
-
-/// `GET /v1/operator/autopilot/configuration`: fixed in this version. A server that fails stays in
-/// the group until an operator says that it left.
-async fn autopilot_configuration(query: Query) -> Result<Response, Error> {
-    query.json(&json!({
-        "CleanupDeadServers": false,
-        "LastContactThreshold": "200ms",
-        "MaxTrailingLogs": 250,
-        "MinQuorum": 0,
-        "ServerStabilizationTime": "10s",
-        "EnableRedundancyZones": false,
-        "DisableUpgradeMigration": false,
-        "EnableCustomUpgrades": false,
-        "CreateIndex": 1,
-        "ModifyIndex": 1,
-    }))
-}
-
-/// `GET /v1/operator/autopilot/health`
-async fn autopilot(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let metrics = api.server().raft_metrics();
-    let voters = api.server().voters();
-    let health = Health::new(api.server());
-    let healthy = health.is_healthy(&voters);
-    let id = |voter: &server::Voter| named(&api, voter).0;
-    let leader = voters.iter().find(|voter| voter.is_leader).map(id);
-    let server = |voter: &server::Voter| {
-        let (id, name) = named(&api, voter);
-        json!({
-            "ID": id,
-            "Name": name,
-            "Address": voter.address,
-            "SerfStatus": health.status(voter),
-            "Version": wire::API_VERSION,
-            "Leader": voter.is_leader,
-            "LastContact": health.last_contact(voter),
-            "LastTerm": metrics.term,
-            "LastIndex": voter.matched.unwrap_or(metrics.last_log_index),
-            "Healthy": health.of(voter),
-            "Voter": voter.votes,
-            "StableSince": null,
-        })
-    };
-    let report = json!({
-        "Healthy": healthy,
-        "FailureTolerance": health.tolerance(&voters),
-        "Leader": leader,
-        "Voters": voters.iter().map(id).collect::<Vec<_>>(),
-        "Servers": voters.iter().map(server).collect::<Vec<_>>(),
-    });
-    let body = query.json(&report)?;
-    if healthy {
-        Ok(body)
-    } else {
-        Ok((StatusCode::TOO_MANY_REQUESTS, body).into_response())
-    }
 }
 
 /// `PUT /v1/system/gc`

@@ -8,7 +8,7 @@ use crate::{Snapshot, state::Command};
 use jobs::{
     control::triggers,
     ids::Ids,
-    model::{ClientStatus, Job, Node, TaskPhase, TaskState, Timestamp, Trigger},
+    model::{AutopilotConfig, ClientStatus, Job, Node, TaskPhase, TaskState, Timestamp, Trigger},
     scheduler,
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
@@ -21,7 +21,7 @@ use std::{
 };
 
 /// What this build writes. Files of earlier ones stay as they are.
-const CURRENT: &str = "rules-2";
+const CURRENT: &str = "rules-3";
 
 const JOB: &str = r#"
 job "web" {
@@ -148,6 +148,11 @@ fn describe(snapshot: &Snapshot) -> String {
             node.id, node.name, node.modify_index, node.status
         )
         .unwrap();
+    }
+    let autopilot = jobs.autopilot_config();
+    if autopilot.modify_index != AutopilotConfig::UNCHANGED {
+        let (min_quorum, index) = (autopilot.min_quorum, autopilot.modify_index);
+        writeln!(text, "autopilot of {min_quorum} index {index}").unwrap();
     }
     for row in snapshot.mesh.saved_rows() {
         match row {
@@ -289,6 +294,12 @@ async fn write_files(into: &Path) {
         expected_index: None,
     };
     write(&raft, MeshCommand::SetRouteOverrides(overrides)).await;
+    let config = AutopilotConfig {
+        min_quorum: 3,
+        ..AutopilotConfig::default()
+    };
+    let expected = None;
+    write(&raft, JobsCommand::SetAutopilotConfig { config, expected }).await;
     register(&raft, 60, &mut ids).await;
     schedule(&raft, &published).await;
     raft.shutdown().await;

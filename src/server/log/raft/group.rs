@@ -20,10 +20,6 @@ use super::{
 
 /// How long a change of the group may take until a quorum has it.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a new server may take to catch up.
-const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(300);
-/// Entries that a server may be behind when it begins to count.
-const BEHIND_MAX: u64 = 100;
 /// How long another server may take to lead.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -203,19 +199,26 @@ impl Raft {
         let watched = self.library.metrics();
         let metrics = watched.borrow();
         let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
-        let matched = |id: &u64| {
-            let replicated = metrics.replication.as_ref()?.get(id)?;
-            Some(replicated.map_or(0, |at| at.index))
-        };
+        let replication = metrics.replication.as_ref();
+        let contacts = self.contacts.lock();
         let nodes = metrics.membership_config.nodes();
         nodes
-            .map(|(id, node)| Voter {
-                id: *id,
-                name: node.name.clone(),
-                address: node.address.clone(),
-                is_leader: metrics.current_leader == Some(*id),
-                votes: voters.contains(id),
-                matched: matched(id),
+            .map(|(id, node)| {
+                let replicated = replication.and_then(|replication| replication.get(id));
+                let matched = replicated.copied().flatten();
+                let contact = replicated.and_then(|_| contacts.get(id).copied());
+                let contact = contact.unwrap_or_default();
+                Voter {
+                    id: *id,
+                    name: node.name.clone(),
+                    address: node.address.clone(),
+                    is_leader: metrics.current_leader == Some(*id),
+                    votes: voters.contains(id),
+                    matched: replicated.map(|_| matched.map_or(0, |at| at.index)),
+                    matched_term: matched.map_or(0, |at| at.leader_id.term),
+                    silent_for: contact.answered.map(|at| at.elapsed()),
+                    unanswered_for: contact.unanswered.map_or(Duration::ZERO, |at| at.elapsed()),
+                }
             })
             .collect()
     }
@@ -250,7 +253,7 @@ impl Raft {
         self.change(ChangeMembers::SetNodes(nodes), true).await
     }
 
-    /// Takes a server into the group: it gets the log first, and counts once it has caught up.
+    /// Takes a server into the group: it gets the log, and does not count yet.
     pub(crate) async fn add(
         &self,
         id: u64,
@@ -259,22 +262,11 @@ impl Raft {
     ) -> Result<(), GroupError> {
         let node = node(&self.cluster(), name, address);
         let nodes = BTreeMap::from([(id, node)]);
-        self.change(ChangeMembers::AddNodes(nodes), true).await?;
-        let mut metrics = self.library.metrics();
-        let caught_up = metrics.wait_for(|metrics| {
-            let Some(replication) = &metrics.replication else {
-                return true;
-            };
-            let matched = replication.get(&id).copied().flatten();
-            let last = metrics.last_log_index.unwrap_or_default();
-            matched.is_some_and(|at| at.index + BEHIND_MAX >= last)
-        });
-        match timeout(CATCH_UP_TIMEOUT, caught_up).await {
-            Ok(Ok(metrics)) if metrics.replication.is_none() => return Err(GroupError::NotLeader),
-            Ok(Ok(_)) => {}
-            Ok(Err(_)) => return Err(GroupError::NotLeader),
-            Err(_) => return Err(GroupError::Timeout(CATCH_UP_TIMEOUT)),
-        }
+        self.change(ChangeMembers::AddNodes(nodes), true).await
+    }
+
+    /// Lets a server of the group count.
+    pub(crate) async fn promote(&self, id: u64) -> Result<(), GroupError> {
         self.change(ChangeMembers::AddVoterIds([id].into()), true)
             .await
     }

@@ -50,7 +50,7 @@ use super::{
 use compaction::Compaction;
 use jobs::model::Index;
 use log_store::LogStore;
-use network::Peers;
+use network::{Contacts, Peers};
 use snapshot::SnapshotFile;
 use state_machine::StateMachine;
 use types::{ServerNode, Types};
@@ -104,6 +104,12 @@ pub struct Voter {
     pub votes: bool,
     /// Last entry that the leader knows to be there; none when this server does not lead.
     pub matched: Option<Index>,
+    /// Term of that entry.
+    pub matched_term: u64,
+    /// How long ago it answered entries; none when it never did, or this server does not lead.
+    pub silent_for: Option<Duration>,
+    /// How long entries have been waiting for an answer, if only to say that there are none.
+    pub unanswered_for: Duration,
 }
 
 /// How the log of one server is opened.
@@ -134,6 +140,7 @@ pub(crate) struct Raft {
     /// The leadership is on its way to another server: nothing is written meanwhile.
     transfers: Arc<AtomicBool>,
     pool: Pool,
+    contacts: Contacts,
     _threads: Arc<Threads>,
 }
 
@@ -183,8 +190,10 @@ impl Raft {
         let peers = Peers {
             pool: Pool::new(options.security.clone()),
             cluster: Arc::default(),
+            contacts: Arc::default(),
         };
         let (pool, cluster) = (peers.pool.clone(), Arc::clone(&peers.cluster));
+        let contacts = Arc::clone(&peers.contacts);
         let starting = handle.spawn(async move {
             let opening = {
                 let (directory, published) = (options.directory.clone(), Arc::clone(&published));
@@ -208,6 +217,7 @@ impl Raft {
             heard: Arc::new(Mutex::new(Instant::now())),
             transfers: Arc::default(),
             pool,
+            contacts,
             _threads: Arc::new(threads),
         })
     }

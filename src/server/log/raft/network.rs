@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use rpc::{pool::Pool, transport::Call};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_bytes::ByteBuf;
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 use tokio::{task::JoinHandle, time::Instant};
 
 use super::{
@@ -94,12 +94,25 @@ enum Taken {
     },
 }
 
+/// When each server was sent entries and answered, by id.
+pub(super) type Contacts = Arc<Mutex<BTreeMap<u64, Contact>>>;
+
+/// When a server was sent entries and answered.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Contact {
+    /// Since when it owes an answer.
+    pub(super) unanswered: Option<Instant>,
+    /// When it answered last.
+    pub(super) answered: Option<Instant>,
+}
+
 /// Asks other servers.
 #[derive(Clone)]
 pub(super) struct Peers {
     pub(super) pool: Pool,
     /// The cluster that this server belongs to; empty for none yet.
     pub(super) cluster: Arc<Mutex<String>>,
+    pub(super) contacts: Contacts,
 }
 
 /// Asks one of them.
@@ -160,6 +173,10 @@ fn unreachable<E: std::error::Error>(error: &io::Error) -> RPCError<u64, ServerN
 }
 
 impl Peer {
+    fn note(&self, happened: impl FnOnce(&mut Contact)) {
+        happened(self.peers.contacts.lock().entry(self.id).or_default());
+    }
+
     /// Sends entries, unless just these are under way.
     fn send(&mut self, request: &AppendEntriesRequest<Types>) -> io::Result<&mut UnderWay> {
         let vote = StoredVote::from(&request.vote);
@@ -204,11 +221,21 @@ impl RaftNetwork<Types> for Peer {
         request: AppendEntriesRequest<Types>,
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<u64>, RPCError<u64, ServerNode, RaftError<u64>>> {
+        self.note(|contact| {
+            contact.unanswered.get_or_insert_with(Instant::now);
+        });
         let under_way = self.send(&request).map_err(|error| unreachable(&error))?;
         let answer = (&mut under_way.answer).await;
         self.under_way = None;
         let answer = answer.map_err(io::Error::other).flatten();
-        Ok(match answer.map_err(|error| unreachable(&error))? {
+        let answer = answer.map_err(|error| unreachable(&error))?;
+        self.note(|contact| {
+            *contact = Contact {
+                unanswered: None,
+                answered: Some(Instant::now()),
+            };
+        });
+        Ok(match answer {
             Appended::All => AppendEntriesResponse::Success,
             Appended::UpTo(last) => AppendEntriesResponse::PartialSuccess(last.map(Into::into)),
             Appended::Conflict => AppendEntriesResponse::Conflict,
