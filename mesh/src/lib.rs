@@ -5,11 +5,11 @@
 //! the commands that change them, [`chain`] where the requests of a service go, [`split`] whether
 //! that tells canaries apart, [`intention`] who may talk to whom, [`prepared`] the queries that
 //! people ask by name, [`gossip`] which servers there are, [`external`] what a catalog elsewhere
-//! has to be told, [`elsewhere`] what it shows, [`gateway`] what is reached from outside, [`health`] the check state machine,
-//! [`lifetimes`] what ends sessions, [`local`] what one agent was told to register, and [`wire`]
-//! the JSON shapes of the catalog HTTP API. Nothing here reads a clock, draws a random number or
-//! performs I/O: time arrives as an argument, so equal command sequences give equal states on
-//! every machine. Start reading at [`state::State::apply`].
+//! has to be told, [`elsewhere`] what it shows, [`gateway`] what is reached from outside,
+//! [`health`] the check state machine, [`lifetimes`] what ends sessions, [`local`] what one agent
+//! was told to register, and [`wire`] the JSON shapes of the catalog HTTP API. Nothing here reads a
+//! clock, draws a random number or performs I/O: time arrives as an argument, so equal command
+//! sequences give equal states on every machine. Start reading at [`state::State::apply`].
 
 pub mod chain;
 pub mod elsewhere;

@@ -1,7 +1,7 @@
 //! What a server does because of its place among the servers: it hears of them in all regions
 //! (`gossip`), asks those of its own (`directory`), begins a group with them (`bootstrap`), leads
-//! or follows (`leadership`), and as the leader keeps the group as the servers are (`voters`, by the
-//! rules of `autopilot`) and runs what only a leader does (`leader`).
+//! or follows (`leadership`), and as the leader keeps the group as the servers are (`voters`, by
+//! the rules of `autopilot`) and runs what only a leader does (`leader`).
 
 pub(super) mod autopilot;
 mod bootstrap;
