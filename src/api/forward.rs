@@ -178,8 +178,7 @@ pub(super) async fn forward(
         Err(error) => return error.into_response(),
     };
     // The agent that a carried one came from asks again.
-    let place = forward.place(&request);
-    if is_carried || place == Place::Here {
+    if is_carried || forward.place(&request) == Place::Here {
         return answer(&forward, request, next, is_carried).await;
     }
     let (again, mut request) = match Again::keep(request, forward.server.leads()).await {

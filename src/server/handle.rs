@@ -411,11 +411,7 @@ impl Handle {
             Some(gossip) => gossip.change(change).await,
             None => {
                 let Config { name, region, .. } = &self.core.config;
-                vec![KeyAnswer {
-                    by: format!("{name}.{region}"),
-                    error: Some("the keyring is empty: gossip is not encrypted here".to_owned()),
-                    keys: Vec::new(),
-                }]
+                vec![KeyAnswer::without_keys(format!("{name}.{region}"))]
             }
         }
     }
@@ -506,11 +502,9 @@ impl Handle {
         let id = match to {
             Some(to) => self.server_of_group(to)?,
             None => {
-                let others = self.voters().into_iter();
-                let others = others.filter(|voter| voter.votes && !voter.is_leader);
-                let next = others.max_by_key(|voter| voter.matched);
                 let alone = "cannot find peer: there is one server, and it leads";
-                next.ok_or_else(|| ClusterError::Failed(alone.into()))?.id
+                let next = self.group().ok().and_then(|group| group.successor());
+                next.ok_or_else(|| ClusterError::Failed(alone.into()))?
             }
         };
         Ok(self.group()?.transfer(id).await?)

@@ -283,13 +283,9 @@ impl Gossip {
 
     fn changed(&mut self, change: &KeyChange, output: &mut Output) -> KeyAnswer {
         let own = self.own();
-        let mut answer = KeyAnswer {
-            by: format!("{}.{}", own.name, own.region),
-            ..KeyAnswer::default()
-        };
+        let by = format!("{}.{}", own.name, own.region);
         let Some(keyring) = &mut self.keyring else {
-            answer.error = Some("the keyring is empty: gossip is not encrypted here".to_owned());
-            return answer;
+            return KeyAnswer::without_keys(by);
         };
         let before: Vec<String> = keyring.keys().map(str::to_owned).collect();
         let done = match change {
@@ -298,10 +294,13 @@ impl Gossip {
             KeyChange::Use(key) => keyring.use_key(key),
             KeyChange::Remove(key) => keyring.remove(key),
         };
-        answer.error = done.err().map(|error| error.to_string());
-        answer.keys = keyring.keys().map(str::to_owned).collect();
-        output.has_new_keys = answer.keys != before;
-        answer
+        let keys = keyring.keys().map(str::to_owned).collect();
+        output.has_new_keys = keys != before;
+        KeyAnswer {
+            by,
+            error: done.err().map(|error| error.to_string()),
+            keys,
+        }
     }
 
     /// Only servers that are there are heard, and a change that was asked for before another one is

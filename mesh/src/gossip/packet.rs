@@ -46,6 +46,17 @@ pub struct KeyAnswer {
     pub keys: Vec<String>,
 }
 
+impl KeyAnswer {
+    /// That of a server that has no keys.
+    pub fn without_keys(by: String) -> Self {
+        Self {
+            by,
+            error: Some("the keyring is empty: gossip is not encrypted here".to_owned()),
+            keys: Vec::new(),
+        }
+    }
+}
+
 /// What one server says to another.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Packet {

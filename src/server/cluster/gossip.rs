@@ -63,7 +63,7 @@ enum Command {
     },
     ForceLeave {
         id: u64,
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<()>,
     },
     Leave {
         reply: oneshot::Sender<()>,
@@ -124,11 +124,13 @@ impl Gossiping {
         answers.await.unwrap_or_default()
     }
 
-    /// Takes a server that failed for one that left; tells whether there is one.
-    pub(crate) async fn force_leave(&self, id: u64) -> bool {
+    /// Takes a server that failed for one that left, if there is one.
+    pub(crate) async fn force_leave(&self, id: u64) {
         let (reply, done) = oneshot::channel();
         let asked = self.commands.send(Command::ForceLeave { id, reply });
-        asked.await.is_ok() && done.await.unwrap_or_default()
+        if asked.await.is_ok() {
+            done.await.ok();
+        }
     }
 
     /// Says goodbye.
@@ -233,8 +235,8 @@ fn file_of(config: &Config) -> PathBuf {
 
 /// The key that seals what this server says.
 pub(crate) fn key_in_use(config: &Config) -> Option<String> {
-    let keys: Vec<String> = serde_json::from_slice(&fs::read(file_of(config)).ok()?).ok()?;
-    keys.into_iter().next()
+    let keyring = keyring(&file_of(config), None).ok()??;
+    keyring.keys().next().map(str::to_owned)
 }
 
 /// The keys that are kept, and at the first start the configured one.
@@ -329,9 +331,9 @@ impl Speaker {
                 self.carry_out(core, output).await;
             }
             Command::ForceLeave { id, reply } => {
-                let (is_known, output) = self.gossip.force_leave(id);
+                let (_, output) = self.gossip.force_leave(id);
                 self.carry_out(core, output).await;
-                reply.send(is_known).ok();
+                reply.send(()).ok();
             }
             Command::Leave { reply } => {
                 let output = self.gossip.leave();

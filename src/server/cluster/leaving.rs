@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::directory;
-use crate::Core;
+use crate::{Core, log::raft::Raft};
 
 /// How long the others may take to go on without this server.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ pub(crate) async fn leave(core: &Core) {
     if raft.configuration().len() > 1 {
         let left = timeout(LEAVE_TIMEOUT, async {
             if raft.leadership().is_own
-                && let Err(error) = hand_over(core).await
+                && let Err(error) = hand_over(&raft).await
             {
                 tracing::warn!(%error, "no other server took over the leadership before this one left");
             }
@@ -45,14 +45,7 @@ pub(crate) async fn leave(core: &Core) {
 }
 
 /// Lets the server lead that has most of the log.
-async fn hand_over(core: &Core) -> Result<(), String> {
-    let raft = core.raft.raft().map_err(|error| error.to_string())?;
-    let others = raft.configuration().into_iter();
-    let next = others
-        .filter(|server| server.votes && !server.is_leader)
-        .max_by_key(|server| server.matched)
-        .ok_or("there is no other")?;
-    raft.transfer(next.id)
-        .await
-        .map_err(|error| error.to_string())
+async fn hand_over(raft: &Raft) -> Result<(), String> {
+    let next = raft.successor().ok_or("there is no other")?;
+    raft.transfer(next).await.map_err(|error| error.to_string())
 }

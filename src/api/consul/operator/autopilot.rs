@@ -16,7 +16,7 @@ use crate::autopilot::{self, OF_CATALOG, Unknown};
 use crate::body::Raw;
 use crate::error::Error;
 use crate::health;
-use server::{ServerHealth, state};
+use server::{Metrics, ServerHealth, state};
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -66,13 +66,9 @@ fn expected(query: &Query) -> Result<Option<u64>, Error> {
 }
 
 /// What both reports say of a server.
-fn row(catalog: &Catalog, one: &ServerHealth) -> Map<String, Value> {
-    let metrics = catalog.server().raft_metrics();
+fn row(catalog: &Catalog, metrics: &Metrics, one: &ServerHealth) -> Map<String, Value> {
     let (id, name) = named(catalog, &one.server);
-    let (term, index) = match one.server.is_leader {
-        true => (metrics.term, metrics.last_log_index),
-        false => (one.server.matched_term, one.server.matched.unwrap_or(0)),
-    };
+    let (term, index) = health::last_entry(one, metrics);
     let shown = [
         ("ID", json!(id)),
         ("Name", json!(name)),
@@ -95,13 +91,14 @@ fn with<const N: usize>(row: Map<String, Value>, more: [(&str, Value); N]) -> Va
 
 async fn servers(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let group = catalog.server().health();
+    let metrics = catalog.server().raft_metrics();
     let server = |one: &ServerHealth| {
         let more = [
             ("SerfStatus", json!(health::name(one.status))),
             ("Leader", json!(one.server.is_leader)),
             ("Voter", json!(one.server.votes)),
         ];
-        with(row(&catalog, one), more)
+        with(row(&catalog, &metrics, one), more)
     };
     let report = json!({
         "Healthy": group.is_healthy(),
@@ -118,6 +115,7 @@ async fn servers(State(catalog): State<Catalog>, query: Query) -> Result<Respons
 
 async fn group(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let group = catalog.server().health();
+    let metrics = catalog.server().raft_metrics();
     let id = |one: &ServerHealth| named(&catalog, &one.server).0;
     let server = |one: &ServerHealth| {
         let status = match (one.server.is_leader, one.server.votes) {
@@ -132,7 +130,7 @@ async fn group(State(catalog): State<Catalog>, query: Query) -> Result<Response,
             ("Meta", json!({})),
             ("NodeType", json!("voter")),
         ];
-        (id(one), with(row(&catalog, one), more))
+        (id(one), with(row(&catalog, &metrics, one), more))
     };
     let leader = group.servers.iter().find(|one| one.server.is_leader);
     let voters = group.servers.iter().filter(|one| one.server.votes);

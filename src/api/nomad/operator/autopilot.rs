@@ -56,25 +56,24 @@ async fn configure(State(api): State<Api>, query: Query, body: Raw) -> Result<Re
 
 /// `GET /v1/operator/autopilot/health`
 async fn servers(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let term = api.server().raft_metrics().term;
-    let last_index = api.server().raft_metrics().last_log_index;
+    let metrics = api.server().raft_metrics();
     let group = api.server().health();
     let id = |one: &ServerHealth| named(&api, &one.server).0;
     let leader = group.servers.iter().find(|one| one.server.is_leader);
     let voters = group.servers.iter().filter(|one| one.server.votes);
     let row = |one: &ServerHealth| {
         let (id, name) = named(&api, &one.server);
-        let is_leader = one.server.is_leader;
+        let (term, index) = health::last_entry(one, &metrics);
         json!({
             "ID": id,
             "Name": name,
             "Address": one.server.address,
             "SerfStatus": health::name(one.status),
             "Version": wire::API_VERSION,
-            "Leader": is_leader,
+            "Leader": one.server.is_leader,
             "LastContact": health::last_contact(one),
-            "LastTerm": if is_leader { term } else { one.server.matched_term },
-            "LastIndex": if is_leader { last_index } else { one.server.matched.unwrap_or(0) },
+            "LastTerm": term,
+            "LastIndex": index,
             "Healthy": one.is_healthy,
             "Voter": one.server.votes,
             "StableSince": one.stable_since.to_string(),

@@ -194,6 +194,14 @@ impl Raft {
         last.is_some_and(|voters| voters.contains(&self.id))
     }
 
+    /// The other server that has most of the log, if there is one that votes.
+    pub(crate) fn successor(&self) -> Option<u64> {
+        let others = self.configuration().into_iter();
+        let others = others.filter(|server| server.votes && !server.is_leader);
+        let next = others.max_by_key(|server| server.matched);
+        next.map(|server| server.id)
+    }
+
     /// The servers of the group.
     pub(crate) fn configuration(&self) -> Vec<Voter> {
         let watched = self.library.metrics();
