@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// What is to be done for the group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Change {
+    /// A change of who votes stopped half way.
+    Finish,
     /// The server is called or reached otherwise than the group says.
     Describe(Member),
     /// The server lost what it was told of the cluster.
@@ -171,9 +173,9 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
     let mut said_older = false;
     loop {
         news.borrow_and_update();
-        if core.raft.raft().is_err() {
+        let Ok(is_changing) = core.raft.raft().map(|raft| raft.is_changing()) else {
             return;
-        }
+        };
         let (own, others) = (directory::own(&core), core.directory.others());
         for member in foreign(&own, &others) {
             if warned.insert(member.id) {
@@ -188,7 +190,10 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
         store_settings(&core).await;
         let config = *core.published.current().jobs.autopilot_config();
         let health = autopilot::look(&core);
-        let change = due(&config, &health, &own, &others);
+        let change = match is_changing {
+            true => Some(Change::Finish),
+            false => due(&config, &health, &own, &others),
+        };
         let done = match &change {
             None => {
                 if !raise_rules(&core).await && !said_older {
@@ -228,6 +233,7 @@ async fn carry_out(core: &Core, change: &Change) -> Result<(), String> {
     let text = |error: GroupError| error.to_string();
     let raft = core.raft.raft().map_err(|error| error.to_string())?;
     match change.clone() {
+        Change::Finish => raft.finish_change().await.map_err(text),
         Change::Describe(member) => raft
             .describe(member.id, member.name, member.address)
             .await

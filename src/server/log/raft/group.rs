@@ -206,7 +206,7 @@ impl Raft {
     pub(crate) fn configuration(&self) -> Vec<Voter> {
         let watched = self.library.metrics();
         let metrics = watched.borrow();
-        let voters: BTreeSet<u64> = metrics.membership_config.voter_ids().collect();
+        let steps = metrics.membership_config.membership().get_joint_config();
         let replication = metrics.replication.as_ref();
         let contacts = self.contacts.lock();
         let nodes = metrics.membership_config.nodes();
@@ -221,7 +221,7 @@ impl Raft {
                     name: node.name.clone(),
                     address: node.address.clone(),
                     is_leader: metrics.current_leader == Some(*id),
-                    votes: voters.contains(id),
+                    votes: steps.iter().all(|voters| voters.contains(id)),
                     matched: replicated.map(|_| matched.map_or(0, |at| at.index)),
                     matched_term: matched.map_or(0, |at| at.leader_id.term),
                     silent_for: contact.answered.map(|at| at.elapsed()),
@@ -279,15 +279,33 @@ impl Raft {
             .await
     }
 
+    /// Whether a change of who votes was begun, and its second step is not in the log: the servers
+    /// before and after it have to agree to everything as long as that is so.
+    pub(crate) fn is_changing(&self) -> bool {
+        let watched = self.library.metrics();
+        let metrics = watched.borrow();
+        let steps = metrics.membership_config.membership().get_joint_config();
+        steps.len() > 1
+    }
+
+    /// Takes the second step of a change that whoever began it did not live to see, or gave up.
+    pub(crate) async fn finish_change(&self) -> Result<(), GroupError> {
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::new()), false)
+            .await
+    }
+
     /// Takes a server out of the group.
     pub(crate) async fn remove(&self, id: u64) -> Result<(), GroupError> {
-        let votes = {
-            let servers = self.configuration();
-            let server = servers.iter().find(|server| server.id == id);
-            let server = server.ok_or_else(|| GroupError::Unknown(format!("{id:x}")))?;
-            server.votes
+        let counts = {
+            let watched = self.library.metrics();
+            let metrics = watched.borrow();
+            let membership = metrics.membership_config.membership();
+            if membership.get_node(&id).is_none() {
+                return Err(GroupError::Unknown(format!("{id:x}")));
+            }
+            membership.voter_ids().any(|voter| voter == id)
         };
-        if votes {
+        if counts {
             self.change(ChangeMembers::RemoveVoters([id].into()), false)
                 .await
         } else {

@@ -100,7 +100,7 @@ pub struct Voter {
     pub address: String,
     /// It leads.
     pub is_leader: bool,
-    /// It counts for the quorum; one that does not is on its way to.
+    /// It counts for the quorum; one that does not is on its way to, or from there.
     pub votes: bool,
     /// Last entry that the leader knows to be there; none when this server does not lead.
     pub matched: Option<Index>,

@@ -2,11 +2,13 @@
 
 use super::*;
 use crate::state::Command;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
 use jobs::model::Timestamp;
 use log_store::LogStore;
 use mesh::state::{Command as MeshCommand, SetRouteOverrides, UpsertNode};
 use openraft::{
-    CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader, Vote,
+    ChangeMembers, CommittedLeaderId, Entry, EntryPayload, LogId, RaftLogReader, Vote,
     storage::{RaftLogStorage, RaftLogStorageExt},
 };
 use rand_chacha::{
@@ -14,6 +16,7 @@ use rand_chacha::{
     rand_core::{Rng, SeedableRng},
 };
 use registration::Version;
+use rpc::transport::{Kind, Listener};
 use types::{Batch, Proposal};
 
 /// What a power cut leaves of a directory: everything that `before` has, and any sectors of what
@@ -467,4 +470,87 @@ async fn a_log_that_goes_over_to_newer_rules_is_refused() {
     for part in parts {
         assert!(error.contains(&part), "{error}");
     }
+}
+
+/// A server with an empty log that takes what others send it.
+async fn second_in(directory: &Path) -> (Raft, String) {
+    let mut listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+        .await
+        .unwrap();
+    let address = listener.local_addr().to_string();
+    let options = Options {
+        address: address.clone(),
+        name: "two".into(),
+        begins_alone: false,
+        ..fixtures::alone(directory)
+    };
+    let raft = Raft::start(options, Arc::default()).await.unwrap();
+    let answering = raft.clone();
+    tokio::spawn(async move {
+        while let Some(asked) = listener.next().await {
+            let raft = answering.clone();
+            let Kind::Call(call) = asked.kind() else {
+                panic!("only calls are expected");
+            };
+            let answer = async move |question: Bytes| raft.answer(call, &question).await;
+            tokio::spawn(asked.answer(1 << 20, answer));
+        }
+    });
+    (raft, address)
+}
+
+/// Begins a change of who votes, and gives it up before its second step.
+async fn change_half_way(raft: &Raft, change: ChangeMembers<u64, ServerNode>) {
+    let changed = raft.library.change_membership(change, false);
+    assert!(changed.now_or_never().is_none());
+    let is_half_way = |metrics: &openraft::RaftMetrics<u64, ServerNode>| {
+        let membership = &metrics.membership_config;
+        let steps = membership.membership().get_joint_config().len();
+        steps == 2 && metrics.last_applied >= *membership.log_id()
+    };
+    raft.library
+        .wait(Some(LEAD_TIMEOUT))
+        .metrics(is_half_way, "the first step")
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_who_votes_that_was_given_up_half_way_is_finished() {
+    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (first, _) = raft_in(here.path()).await;
+    let (second, address) = second_in(there.path()).await;
+    second.join(&first.cluster());
+    let added = first.add(second.id(), "two".into(), address);
+    added.await.unwrap();
+    let votes = || {
+        let votes = first.configuration().into_iter();
+        votes
+            .map(|server| (server.name, server.votes))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let named = |servers: &[(&str, bool)]| {
+        let servers = servers.iter();
+        servers
+            .map(|(name, votes)| ((*name).to_owned(), *votes))
+            .collect::<BTreeMap<_, _>>()
+    };
+    assert!(!first.is_changing());
+    assert_eq!(votes(), named(&[("one", true), ("two", false)]));
+
+    change_half_way(&first, ChangeMembers::AddVoterIds([second.id()].into())).await;
+    assert!(first.is_changing());
+    assert_eq!(votes(), named(&[("one", true), ("two", false)]));
+    first.finish_change().await.unwrap();
+    assert!(!first.is_changing());
+    assert_eq!(votes(), named(&[("one", true), ("two", true)]));
+
+    change_half_way(&first, ChangeMembers::RemoveVoters([second.id()].into())).await;
+    assert!(first.is_changing());
+    assert_eq!(votes(), named(&[("one", true), ("two", false)]));
+    first.finish_change().await.unwrap();
+    assert!(!first.is_changing());
+    assert_eq!(votes(), named(&[("one", true)]));
+    let alone = first.propose(routes("route a /a http://127.0.0.1:1"));
+    alone.await.unwrap().1.unwrap();
 }
