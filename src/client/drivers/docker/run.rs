@@ -8,13 +8,13 @@ use crate::drivers::{End, Exit, Measured, Meter, Run};
 use bollard::{
     models::{ContainerState, ContainerStatsResponse},
     query_parameters::{
-        KillContainerOptionsBuilder, RemoveContainerOptionsBuilder, StatsOptionsBuilder,
-        WaitContainerOptionsBuilder,
+        EventsOptionsBuilder, KillContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+        StatsOptionsBuilder, WaitContainerOptionsBuilder,
     },
 };
 use futures_util::{StreamExt, future::BoxFuture};
 use jobs::model::Timestamp;
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc, time::Duration};
 use sys::{cgroups::WholeUsage, clock, processes::Ended};
 use tokio::{
     task::JoinHandle,
@@ -25,6 +25,10 @@ use tokio::{
 const RETRY_PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
 /// How long the last output of a container that has ended is waited for.
 const OUTPUT_WAIT: Duration = Duration::from_secs(5);
+/// The exit code of a container that was killed.
+const KILLED: i32 = 137;
+/// How long the daemon may take to hear from the kernel why a container was killed.
+const REASON_WAIT: Duration = Duration::from_secs(1);
 /// Whatever is asked of the daemon for an API of ours is answered by then.
 const MEASURE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,23 +54,29 @@ pub(super) struct DockerRun {
 pub(super) fn exit(run_id: &str, state: &ContainerState) -> Exit {
     let code = state.exit_code.unwrap_or(0);
     let code = i32::try_from(code).unwrap_or(i32::MAX);
-    let is_out_of_memory = state.oom_killed == Some(true);
     let finished = state.finished_at.as_deref().unwrap_or_default();
     let at = finished.parse::<jiff::Timestamp>().ok();
     let at = at.and_then(|at| i64::try_from(at.as_nanosecond()).ok());
-    let error = state.error.clone().unwrap_or_default();
-    Exit {
+    let exit = Exit {
         run_id: run_id.to_owned(),
         ended: Ended { code, signal: 0 },
         at: at
             .filter(|at| *at > 0)
             .map_or_else(clock::now, Timestamp::from_nanos),
-        message: if is_out_of_memory {
-            "OOM Killed".into()
-        } else {
-            error
-        },
-        is_out_of_memory,
+        message: state.error.clone().unwrap_or_default(),
+        is_out_of_memory: false,
+    };
+    match state.oom_killed {
+        Some(true) => out_of_memory(exit),
+        _ => exit,
+    }
+}
+
+fn out_of_memory(exit: Exit) -> Exit {
+    Exit {
+        message: "OOM Killed".into(),
+        is_out_of_memory: true,
+        ..exit
     }
 }
 
@@ -82,7 +92,7 @@ impl DockerRun {
                     return Exit {
                         run_id: self.run_id.clone(),
                         ended: Ended {
-                            code: 137,
+                            code: KILLED,
                             signal: 9,
                         },
                         at: clock::now(),
@@ -121,7 +131,31 @@ impl DockerRun {
         let found = api.inspect_container(&self.id, None).await;
         let found = found.map_err(|error| self.daemon.failure(error))?;
         let state = found.state.unwrap_or_default();
-        Ok((state.running != Some(true)).then(|| exit(&self.run_id, &state)))
+        if state.running == Some(true) {
+            return Ok(None);
+        }
+        let exit = exit(&self.run_id, &state);
+        let was_killed = exit.ended.code == KILLED && self.kill_at.is_none();
+        if was_killed && !exit.is_out_of_memory && self.ran_out_of_memory().await {
+            return Ok(Some(out_of_memory(exit)));
+        }
+        Ok(Some(exit))
+    }
+
+    /// Whether the daemon hears that the container used too much memory. Two ways lead from the
+    /// kernel to the daemon, and the news of the end may be faster than that of its reason.
+    async fn ran_out_of_memory(&self) -> bool {
+        let heard = async {
+            let api = self.daemon.following().await.ok()?;
+            let only = [("container", self.id.as_str()), ("event", "oom")];
+            let only: HashMap<&str, Vec<&str>> = only.map(|(name, of)| (name, vec![of])).into();
+            let options = EventsOptionsBuilder::default()
+                .since("0")
+                .filters(&only)
+                .build();
+            std::pin::pin!(api.events(Some(options))).next().await?.ok()
+        };
+        matches!(timeout(REASON_WAIT, heard).await, Ok(Some(_)))
     }
 
     async fn kill(&self, signal: &str) -> io::Result<()> {

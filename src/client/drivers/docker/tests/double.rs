@@ -33,6 +33,8 @@ struct Container {
     is_started: bool,
     /// Exit code, and whether it ran out of memory.
     exit: Option<(i64, bool)>,
+    /// An event says that it ran out of memory.
+    is_told: bool,
     /// Stream and text.
     written: Vec<(u8, String)>,
     /// The signal that it ends on, besides SIGKILL.
@@ -152,6 +154,14 @@ impl Daemon {
 
     pub(super) fn exits(&self, name: &str, code: i64, is_out_of_memory: bool) {
         self.container(name, |one| one.exit = Some((code, is_out_of_memory)));
+    }
+
+    /// Was killed for its memory, which only an event says.
+    pub(super) fn is_killed_for_memory(&self, name: &str) {
+        self.container(name, |one| {
+            one.exit = Some((137, false));
+            one.is_told = true;
+        });
     }
 
     pub(super) fn ends_on_signal(&self, name: &str, signal: &str) {
@@ -278,6 +288,7 @@ impl Server {
                 200,
                 &json!({"IPAM": {"Config": [{"Gateway": "172.17.0.1"}]}}),
             ),
+            ("GET", ["events"]) => self.events(query["filters"]),
             ("POST", ["images", "create"]) => self.pull(query["fromImage"]),
             ("GET", ["images", .., "json"]) => self.image(&parts),
             ("DELETE", ["images", ..]) => full(200, &json!([])),
@@ -439,6 +450,20 @@ impl Server {
                 Bytes::from(json!({"StatusCode": code}).to_string())
             }),
         )
+    }
+
+    /// The one event that a container may have had; nothing else ever happens.
+    fn events(&self, filters: &str) -> Response<Body> {
+        let told = self.state.lock();
+        let mut told = told.containers.iter().filter(|one| one.is_told);
+        let event = told.find(|one| {
+            let decoded = filters.replace("%22", "\"");
+            decoded.contains("\"oom\"") && decoded.contains(&format!("\"{}\"", one.id))
+        });
+        let event = event
+            .map(|one| json!({"Type": "container", "Action": "oom", "id": one.id.to_string()}));
+        let happened = stream::iter(event.map(|event| Bytes::from(format!("{event}\n"))));
+        stream_of(200, happened.chain(stream::pending()))
     }
 
     /// Every piece has a second of its own; the daemon knows whole seconds only.

@@ -290,6 +290,24 @@ async fn a_task_outlives_its_daemon_and_its_agent() {
 }
 
 #[tokio::test]
+async fn what_is_killed_for_its_memory_says_so_even_when_the_daemon_is_late() {
+    let bench = Bench::new().await;
+    bench.double.has_image("local:1");
+    let mut hungry = bench.run("hungry").await;
+    bench.double.is_killed_for_memory(&container("hungry"));
+    let exit = bench.ended(&mut hungry).await;
+    assert!(
+        exit.is_out_of_memory && exit.message == "OOM Killed",
+        "{exit:?}"
+    );
+    // Somebody else killed it.
+    let mut killed = bench.run("killed").await;
+    bench.double.exits(&container("killed"), 137, false);
+    let exit = bench.ended(&mut killed).await;
+    assert!(!exit.is_out_of_memory && exit.ended.code == 137, "{exit:?}");
+}
+
+#[tokio::test]
 async fn what_has_the_name_of_a_task_makes_place() {
     let bench = Bench::new().await;
     bench.double.has_image("local:1");
