@@ -41,6 +41,17 @@ impl Servers {
         }
     }
 
+    /// Goes over to servers that were found now that none of those that are known answers. What
+    /// was known comes last, as far as there is room.
+    pub fn find(&self, addresses: &[String]) {
+        let mut servers = self.0.lock();
+        servers.retain(|known| !addresses.contains(known));
+        for address in addresses.iter().take(SERVERS_MAX).rev() {
+            servers.push_front(address.clone());
+        }
+        servers.truncate(SERVERS_MAX);
+    }
+
     /// Takes note of servers that others know. What was known stays: it may be the only way back.
     pub fn learn(&self, addresses: impl IntoIterator<Item = String>) {
         let mut servers = self.0.lock();
@@ -54,7 +65,7 @@ impl Servers {
 
 #[cfg(test)]
 mod tests {
-    use super::Servers;
+    use super::{SERVERS_MAX, Servers};
 
     #[test]
     fn servers_are_taken_in_turn_and_new_ones_come_last() {
@@ -65,5 +76,17 @@ mod tests {
         assert_eq!(servers.current(), "b:1");
         servers.learn(["c:1", "a:1", ""].map(str::to_owned));
         assert_eq!(servers.all(), ["b:1", "a:1", "c:1"]);
+    }
+
+    #[test]
+    fn what_was_found_comes_first_and_takes_the_place_of_what_is_known() {
+        let servers = Servers::new(["a:1".to_owned(), "b:1".to_owned()]);
+        servers.find(&["c:1", "b:1"].map(str::to_owned));
+        assert_eq!(servers.all(), ["c:1", "b:1", "a:1"]);
+        let many: Vec<String> = (0..2 * SERVERS_MAX)
+            .map(|port| format!("d:{port}"))
+            .collect();
+        servers.find(&many);
+        assert_eq!(servers.all(), many[..SERVERS_MAX]);
     }
 }

@@ -433,6 +433,12 @@ impl Handle {
         answered.into_iter().filter(|answered| *answered).count()
     }
 
+    /// Asks at these addresses too who is there, from now on, instead of those that were said here
+    /// before. Unlike [`Handle::join`] it makes no servers of other regions known.
+    pub fn find(&self, addresses: Vec<String>) {
+        self.core.directory.find(addresses);
+    }
+
     /// Leaves the other servers, which go on without this one; bounded in time. It is to be stopped
     /// afterwards.
     pub async fn leave(&self) {

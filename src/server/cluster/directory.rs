@@ -21,7 +21,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Config, Core};
+use crate::{Config, Core, log::raft::Voter};
 use registration::Version;
 
 /// Servers that are kept in mind, this one aside.
@@ -75,6 +75,8 @@ struct Table {
     by_id: BTreeMap<u64, Entry>,
     /// Addresses to ask, with the server that answered there.
     join: BTreeMap<String, Option<u64>>,
+    /// The same, as a catalog elsewhere has them now.
+    found: BTreeMap<String, Option<u64>>,
     /// Whose group this server keeps itself free for, and since when.
     promise: Option<(u64, Instant)>,
 }
@@ -142,17 +144,23 @@ impl Table {
             .retain(|_, entry| now - entry.heard.unwrap_or(entry.known_since) < FORGOTTEN_AFTER);
     }
 
-    /// Where to ask.
-    fn addresses(&self, own: &str) -> BTreeSet<String> {
+    /// Where to ask. Of servers of the group that nobody heard of since this one started, its log
+    /// says where they were.
+    fn addresses(&self, (own_id, own): (u64, &str), group: &[Voter]) -> BTreeSet<String> {
+        let unheard = group
+            .iter()
+            .filter(|server| server.id != own_id && !self.by_id.contains_key(&server.id));
         let known = self.by_id.values().map(|entry| &entry.member);
         let known = known.filter(|member| !member.has_left);
         let join = self
             .join
             .iter()
+            .chain(&self.found)
             .filter(|(_, answered)| answered.is_none_or(|id| !self.by_id.contains_key(&id)));
         known
             .map(|member| member.address.clone())
             .chain(join.map(|(address, _)| address.clone()))
+            .chain(unheard.map(|server| server.address.clone()))
             .filter(|address| address != own && !address.is_empty())
             .collect()
     }
@@ -187,6 +195,12 @@ impl Directory {
         }
     }
 
+    /// Asks at these addresses too, instead of those that were found before.
+    pub(crate) fn find(&self, addresses: Vec<String>) {
+        let found = addresses.into_iter().take(JOIN_MAX);
+        self.table.lock().found = found.map(|address| (address, None)).collect();
+    }
+
     /// Changes whenever a server comes, goes, or says something else of itself.
     pub(crate) fn changed(&self) -> watch::Receiver<u64> {
         self.news.subscribe()
@@ -209,6 +223,16 @@ impl Directory {
                 silent_for: entry.heard.map(|heard| now - heard),
             })
             .collect()
+    }
+
+    fn on_answered(&self, address: &str, id: u64) {
+        let mut table = self.table.lock();
+        let Table { join, found, .. } = &mut *table;
+        for answered in [join, found] {
+            if let Some(answered) = answered.get_mut(address) {
+                *answered = Some(id);
+            }
+        }
     }
 
     fn on_members(&self, own: &Member, said: Members) {
@@ -328,11 +352,12 @@ pub(super) fn on_question(core: &Core, question: &[u8]) -> Result<Vec<u8>, Strin
 /// Asks every server who is there, until `stop`.
 pub(crate) async fn run(core: Arc<Core>, stop: CancellationToken) {
     loop {
-        let addresses = core
-            .directory
-            .table
-            .lock()
-            .addresses(&core.config.rpc_address);
+        let group = core.raft.configuration();
+        let own_id = core.raft.raft().map_or(0, |raft| raft.id());
+        let addresses = {
+            let table = core.directory.table.lock();
+            table.addresses((own_id, &core.config.rpc_address), &group)
+        };
         let asked = addresses.iter().map(|address| ask(&core, address));
         let has_group = core.raft.raft().is_ok_and(|raft| raft.has_group());
         let pause = if has_group { PAUSE } else { PAUSE_ALONE };
@@ -367,9 +392,7 @@ pub(crate) async fn ask(core: &Core, address: &str) -> bool {
     let Ok(answer) = rmp_serde::from_slice::<Members>(&answer) else {
         return false;
     };
-    if let Some(answered) = core.directory.table.lock().join.get_mut(address) {
-        *answered = Some(answer.speaker.id);
-    }
+    core.directory.on_answered(address, answer.speaker.id);
     core.directory.on_members(&own(core), answer);
     true
 }
@@ -429,7 +452,7 @@ mod tests {
         let start = Instant::now();
         assert!(table.on_told(start, member(2)));
         assert_eq!(table.by_id[&2].status(start), Status::Failed);
-        assert_eq!(table.addresses("own"), [member(2).address].into());
+        assert_eq!(table.addresses((1, "own"), &[]), [member(2).address].into());
         assert!(table.on_heard(start, member(2)));
         assert!(!table.on_heard(start, member(2)), "no news");
         assert_eq!(table.by_id[&2].status(start), Status::Alive);
@@ -443,7 +466,7 @@ mod tests {
         assert_eq!(table.by_id[&2].status(later), Status::Failed);
         assert!(table.on_told(later, left));
         assert_eq!(table.by_id[&2].status(later), Status::Left);
-        assert!(table.addresses("own").is_empty());
+        assert!(table.addresses((1, "own"), &[]).is_empty());
         // It comes back.
         assert!(table.on_heard(later, member(2)));
         assert_eq!(table.by_id[&2].status(later), Status::Alive);
@@ -455,10 +478,49 @@ mod tests {
     fn an_address_is_asked_until_somebody_answered_there() {
         let directory = Directory::new(&["a:1".to_owned(), "own:1".to_owned()]);
         let mut table = directory.table.lock();
-        assert_eq!(table.addresses("own:1"), ["a:1".to_owned()].into());
+        assert_eq!(
+            table.addresses((1, "own:1"), &[]),
+            ["a:1".to_owned()].into()
+        );
         table.join.insert("a:1".into(), Some(2));
         table.on_heard(Instant::now(), member(2));
-        assert_eq!(table.addresses("own:1"), [member(2).address].into());
+        assert_eq!(
+            table.addresses((1, "own:1"), &[]),
+            [member(2).address].into()
+        );
+    }
+
+    #[test]
+    fn servers_of_the_group_are_asked_where_its_log_says_until_they_are_heard_of() {
+        let group = [1, 2, 3].map(|id| Voter {
+            id,
+            address: format!("log:{id}"),
+            ..Voter::default()
+        });
+        let mut table = Table::default();
+        let asked = |table: &Table| table.addresses((1, "own:1"), &group);
+        assert_eq!(asked(&table), ["log:2", "log:3"].map(str::to_owned).into());
+        table.on_heard(Instant::now(), member(2));
+        let moved = ["10.0.0.2:4647", "log:3"].map(str::to_owned);
+        assert_eq!(asked(&table), moved.into());
+    }
+
+    #[test]
+    fn what_a_catalog_elsewhere_has_now_is_asked() {
+        let directory = Directory::new(&["a:1".to_owned()]);
+        let asked = || directory.table.lock().addresses((1, "own:1"), &[]);
+        let all = |addresses: &[&str]| addresses.iter().map(|at| (*at).to_owned()).collect();
+        directory.find(vec!["b:1".to_owned(), "own:1".to_owned()]);
+        assert_eq!(asked(), all(&["a:1", "b:1"]));
+        directory.find(vec!["c:1".to_owned()]);
+        assert_eq!(asked(), all(&["a:1", "c:1"]), "the others moved");
+        directory.on_answered("c:1", 2);
+        assert_eq!(asked(), all(&["a:1", "c:1"]), "a server of another region");
+        directory.table.lock().on_heard(Instant::now(), member(2));
+        assert_eq!(asked(), all(&["10.0.0.2:4647", "a:1"]));
+        let many = (0..2 * JOIN_MAX).map(|port| format!("d:{port}"));
+        directory.find(many.collect());
+        assert_eq!(asked().len(), 2 + JOIN_MAX);
     }
 
     #[tokio::test(start_paused = true)]
