@@ -4,7 +4,7 @@ use super::{
     cluster, counting,
     data_plane::{DataPlane, Zone},
     definitions,
-    external::{External, Feed, Wanted},
+    external::{Advertise, External, Feed, Itself, Place, Search, Seeker, Wanted, WantedServers},
     https,
     ingress::{Reloads, Sources, aliases},
     listeners::{BindError, Bound, Listeners},
@@ -17,7 +17,7 @@ use super::{
     signal::Ending,
 };
 use client::{self, Client};
-use config::{Config, Connections, Leaves};
+use config::{Config, Connections, Leaves, RpcSecurity};
 use jobs::{control::GcLimits, model::NodeId};
 use mesh::wire::AgentIdentity;
 use rpc::{
@@ -27,6 +27,7 @@ use server::{self, Server, StartError};
 use std::{
     collections::BTreeSet,
     future::{Future, pending, ready},
+    net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -205,6 +206,17 @@ impl Agent {
             secret_id: node.secret_id.clone(),
         });
         let (session, handle, allocs) = Session::with(servers.clone(), security.clone(), hello);
+        let seeker = match config.server {
+            Some(_) => Seeker::Server(server_handle.clone()),
+            None => Seeker::Client(servers.clone()),
+        };
+        discover(
+            &config,
+            &listeners,
+            &parts,
+            planes,
+            (seeker, handle.connected()),
+        );
         let (known, cluster_reader) = watch::channel(api::consul::Cluster::default());
         {
             let (server, servers, connected) =
@@ -493,6 +505,56 @@ fn serve_traffic(
         });
     }
     traffic
+}
+
+/// Lets a catalog elsewhere know of this agent, and looks for servers there.
+fn discover(
+    config: &Config,
+    listeners: &Listeners,
+    parts: &Parts,
+    planes: &Planes,
+    (seeker, connected): (Seeker, watch::Receiver<bool>),
+) {
+    let (Some(settings), Some(discovery)) = (&config.external, &config.discovery) else {
+        return;
+    };
+    let rpc_address = cluster::rpc_address(config, listeners);
+    if discovery.is_advertised {
+        let gossip = cluster::gossip(config, listeners);
+        let place = |advertised, bound: Option<SocketAddr>| {
+            let (advertised, bound) = (advertised?, bound?);
+            Some(Place { advertised, bound })
+        };
+        let http = listeners.http.map(|http| {
+            let advertised = SocketAddr::new(config.advertise, http.port());
+            Place {
+                advertised,
+                bound: http,
+            }
+        });
+        let agent = Itself {
+            name: config.name.clone(),
+            region: config.region.clone(),
+            http,
+            rpc: place(rpc_address.parse().ok(), listeners.rpc),
+            serf: place(gossip.map(|gossip| gossip.address), listeners.serf),
+            has_client: config.client.is_some(),
+        };
+        let advertise = Advertise::new(settings.clone(), discovery, &agent);
+        parts.inviting(planes.control(), |leaving| advertise.run(leaving));
+    }
+    if discovery.asks_for_servers {
+        let wanted = WantedServers {
+            service: discovery.servers.clone(),
+            region: config.region.clone(),
+            own: rpc_address,
+            may_be_far: config.rpc_security != RpcSecurity::Loopback,
+        };
+        let search = Search::new(settings.clone(), wanted);
+        parts.edge(planes.control(), |stopped| {
+            search.run(seeker, connected, stopped)
+        });
+    }
 }
 
 /// The server of this agent, or the way to those elsewhere.

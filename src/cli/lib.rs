@@ -64,8 +64,8 @@ mod watch;
 
 pub use context::Output;
 pub use process::{
-    AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, EchoArguments,
-    ProgramArguments, SuperviseArguments, UnheededFlags, ValidateArguments,
+    AgentArguments, ClusterCommand, ClusterInit, ClusterJoin, DevArguments, DiscoveryFlags,
+    EchoArguments, ProgramArguments, SuperviseArguments, UnheededFlags, ValidateArguments,
 };
 pub use reach::{Places, reach};
 

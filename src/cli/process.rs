@@ -1,6 +1,7 @@
 //! Arguments of the commands that run until they are stopped. `main` starts them; only their
 //! arguments are read here.
 
+use crate::arguments::switches;
 use jobs::model::Span;
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -64,6 +65,9 @@ pub struct AgentArguments {
     pub region: Option<String>,
     #[command(flatten)]
     #[expect(missing_docs, reason = "it would be help of a flag")]
+    pub discovery: DiscoveryFlags,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "it would be help of a flag")]
     pub unheeded: UnheededFlags,
 }
 
@@ -72,6 +76,35 @@ fn label(text: &str) -> Result<(String, String), String> {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("it must be KEY=VALUE".to_owned()),
     }
+}
+
+/// How agents find each other through a catalog elsewhere, where a file names one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, clap::Args)]
+#[command(mut_args(switches(&[
+    "consul_auto_advertise",
+    "consul_checks_use_advertise",
+    "consul_client_auto_join",
+    "consul_server_auto_join",
+])))]
+pub struct DiscoveryFlags {
+    /// Register this agent in the catalog elsewhere
+    #[arg(long, hide = true)]
+    pub consul_auto_advertise: Option<bool>,
+    /// Let its checks go where others reach this agent
+    #[arg(long, hide = true)]
+    pub consul_checks_use_advertise: Option<bool>,
+    /// Let a client ask it for servers
+    #[arg(long, hide = true)]
+    pub consul_client_auto_join: Option<bool>,
+    /// Let a server ask it for others
+    #[arg(long, hide = true)]
+    pub consul_server_auto_join: Option<bool>,
+    /// The service that clients are
+    #[arg(long, hide = true)]
+    pub consul_client_service_name: Option<String>,
+    /// The service that servers are
+    #[arg(long, hide = true)]
+    pub consul_server_service_name: Option<String>,
 }
 
 /// Flags of the published agent that are known and not acted on, as their blocks in files are not
@@ -83,21 +116,15 @@ pub struct UnheededFlags {
 }
 
 impl UnheededFlags {
-    const SWITCHES: [&str; 8] = [
-        "consul-auto-advertise",
-        "consul-checks-use-advertise",
-        "consul-client-auto-join",
-        "consul-server-auto-join",
+    const SWITCHES: [&str; 4] = [
         "dev-connect",
         "log-include-location",
         "rejoin",
         "vault-enabled",
     ];
-    const WITH_VALUES: [&str; 17] = [
+    const WITH_VALUES: [&str; 15] = [
         "alloc-dir",
         "alloc-mounts-dir",
-        "consul-client-service-name",
-        "consul-server-service-name",
         "host-volume-plugin-dir",
         "host-volumes-dir",
         "network-interface",

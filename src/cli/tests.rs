@@ -305,6 +305,18 @@ fn long_running_commands_only_have_their_arguments_read() {
     };
     assert!(arguments.dev);
     assert_eq!(arguments.config.len(), 2);
+    assert_eq!(arguments.discovery, super::DiscoveryFlags::default());
+    let line = "trivet agent -consul-server-auto-join -consul-client-auto-join=false -consul-server-service-name s -dev";
+    let super::Command::Agent(arguments) = parse(words(line)).unwrap().command else {
+        panic!("no agent");
+    };
+    let flags = super::DiscoveryFlags {
+        consul_server_auto_join: Some(true),
+        consul_client_auto_join: Some(false),
+        consul_server_service_name: Some("s".to_owned()),
+        ..super::DiscoveryFlags::default()
+    };
+    assert_eq!((arguments.dev, arguments.discovery), (true, flags));
     let line = "trivet echo -listen :80 -delay 50ms -error-rate 0.5 -header A=b -drain 2s -while bad -only /a";
     let super::Command::Echo(arguments) = parse(words(line)).unwrap().command else {
         panic!("no echo");

@@ -1,6 +1,8 @@
 use super::{banner, or_say, reload, say};
 use cli::{AgentArguments, ProgramArguments, called};
-use config::{Config, Logs, Part, Problem, Written, WrittenLogs, consul_help, load_consul};
+use config::{
+    Config, Logs, Part, Problem, Written, WrittenDiscovery, WrittenLogs, consul_help, load_consul,
+};
 use futures_util::FutureExt as _;
 use std::process::ExitCode;
 use telemetry::{Output, Place};
@@ -97,7 +99,17 @@ fn output(logs: &Logs) -> Output {
 }
 
 fn written(arguments: AgentArguments) -> Written {
+    let discovery = arguments.discovery;
     Written {
+        discovery: WrittenDiscovery {
+            server_auto_join: discovery.consul_server_auto_join,
+            client_auto_join: discovery.consul_client_auto_join,
+            server_service_name: discovery.consul_server_service_name,
+            client_service_name: discovery.consul_client_service_name,
+            auto_advertise: discovery.consul_auto_advertise,
+            checks_use_advertise: discovery.consul_checks_use_advertise,
+            tags: None,
+        },
         dev: arguments.dev.then_some(true),
         server_enabled: arguments.server.then_some(true),
         client_enabled: arguments.client.then_some(true),

@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 47] = [
+pub(super) const KEYS: [&str; 40] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
@@ -33,13 +33,6 @@ pub(super) const KEYS: [&str; 47] = [
     "client.options",
     "client.state_dir",
     "client.template",
-    "consul.auto_advertise",
-    "consul.checks_use_advertise",
-    "consul.client_auto_join",
-    "consul.client_service_name",
-    "consul.server_auto_join",
-    "consul.server_service_name",
-    "consul.tags",
     "server.data_dir",
     "server.default_scheduler_config",
     "server.enabled_schedulers",

@@ -9,6 +9,7 @@ mod autopilot;
 mod bridge;
 mod consul;
 pub mod definitions;
+mod discovery;
 mod external;
 mod fabio;
 mod file;
@@ -34,6 +35,7 @@ mod written;
 pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
+pub use discovery::{Discovery, WrittenDiscovery};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
 pub use fabio::{Announcement, CatalogSource, PageSource, RouteSource, Standalone};
 pub use file::Problem;
@@ -109,6 +111,8 @@ pub struct Config {
     pub dns: Option<Dns>,
     /// A catalog elsewhere, in which what runs here is registered; none for the built-in one.
     pub external: Option<External>,
+    /// How this agent and others find each other through that one; none for the built-in one.
+    pub discovery: Option<Discovery>,
     /// Ingress; none when it is switched off.
     pub ingress: Option<Ingress>,
     /// Client; none when this agent runs no tasks.

@@ -22,7 +22,9 @@ const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
 
 pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
     let dev = written.dev.unwrap_or(false);
-    let server = server(&written, dev, problems);
+    let external = external::resolve(&written.external, problems);
+    let is_built_in = external.is_none();
+    let server = server(&written, dev, !is_built_in, problems);
     let bind = bind_address(&written, dev, problems);
     let rpc_security = written.tls.rpc(name_of_servers(&written), problems);
     let listen = |name: &str, problems: &mut Vec<Problem>| listener(&written, name, bind, problems);
@@ -33,7 +35,16 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         gossip: gossip(&written, rpc.ip(), &rpc_security, problems),
         ..server
     });
-    let servers = servers(&written, server.as_ref(), &rpc_security, problems);
+    let asks_for_servers = !is_built_in && asks_for_servers(&written, server.as_ref());
+    let servers = servers(
+        &written,
+        (server.as_ref(), asks_for_servers),
+        &rpc_security,
+        problems,
+    );
+    let discovery = external
+        .is_some()
+        .then(|| written.discovery.resolve(asks_for_servers, problems));
     let catalog = listen("catalog", problems);
     let https = written.ports.contains_key("https");
     let https = https.then(|| listen("https", problems));
@@ -46,8 +57,6 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         admin,
         bind,
     };
-    let external = external::resolve(&written.external, problems);
-    let is_built_in = external.is_none();
     for (name, wanted) in [
         ("catalog", written.catalog_enabled),
         ("dns", written.dns.enabled),
@@ -102,6 +111,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         https,
         dns: names::resolve(&written.dns, dns_address, problems).filter(|_| is_built_in),
         external,
+        discovery,
         ingress,
         client: client(&written, dev, problems),
         api: api(&written, problems),
@@ -132,7 +142,10 @@ fn name_of_servers(written: &Written) -> String {
 fn notes(written: &Written) -> Vec<String> {
     let keys = written.ignored.iter();
     let unheeded = keys.map(|key| format!("`{key}` is known and not acted on"));
-    unheeded.chain(written.notes.iter().cloned()).collect()
+    let is_asked = written.external.address.is_some();
+    let nobody = written.discovery.unheeded().filter(|_| !is_asked);
+    let own = written.notes.iter().cloned();
+    unheeded.chain(own).chain(nobody).collect()
 }
 
 /// Keeps the ports of the agent's own listeners from being given to jobs that take any.
@@ -166,7 +179,27 @@ const LEASE_MAX: Duration = Duration::from_secs(3600);
 /// Most servers that a group may begin with.
 const EXPECT_MAX: u64 = 9;
 
-fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Server> {
+/// Whether a catalog elsewhere is asked for servers: by who names none, unless it begins alone.
+fn asks_for_servers(written: &Written, server: Option<&Server>) -> bool {
+    match server {
+        Some(server) => {
+            let is_alone = server.bootstrap_expect == 1;
+            written.discovery.servers_join() && server.join.is_empty() && !is_alone
+        }
+        None => {
+            let named = written.servers.iter().chain(&written.join).flatten();
+            written.discovery.clients_join() && named.count() == 0
+        }
+    }
+}
+
+/// `finds` says that a catalog elsewhere may be asked for other servers.
+fn server(
+    written: &Written,
+    dev: bool,
+    finds: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Server> {
     let client = written.client_enabled.unwrap_or(dev);
     // A dev agent that is told of servers elsewhere is one of theirs.
     let server = written
@@ -191,8 +224,11 @@ fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<S
         .flatten()
         .map(|text| with_port(text))
         .collect();
+    let finds = finds && written.discovery.servers_join();
+    // Whoever writes that it is to join does not want a cluster of its own.
+    let is_told = finds && !dev && written.discovery.server_auto_join.is_some();
     let expect = match written.bootstrap_expect {
-        None => u64::from(join.is_empty()),
+        None => u64::from(join.is_empty() && !is_told),
         Some(expect) => expect,
     };
     if expect > EXPECT_MAX || (expect > 1 && expect % 2 == 0) {
@@ -201,7 +237,7 @@ fn server(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<S
         );
         problems.push(Problem::new(SOURCE, message));
     }
-    if expect == 0 && join.is_empty() {
+    if expect == 0 && join.is_empty() && !finds {
         problems.push(Problem::new(
             SOURCE,
             "`server.bootstrap_expect` is 0, so the server joins others, and `server.server_join.retry_join` names none",
@@ -284,7 +320,7 @@ fn is_loopback(address: &str) -> bool {
 
 fn servers(
     written: &Written,
-    server: Option<&Server>,
+    (server, asks): (Option<&Server>, bool),
     security: &RpcSecurity,
     problems: &mut Vec<Problem>,
 ) -> Vec<String> {
@@ -292,10 +328,10 @@ fn servers(
     let joined = written.join.iter().flatten().filter(|_| server.is_none());
     let servers: Vec<String> = named.chain(joined).map(|text| with_port(text)).collect();
     let is_client = written.client_enabled.or(written.dev).unwrap_or(false);
-    if server.is_none() && servers.is_empty() && is_client {
+    if server.is_none() && servers.is_empty() && is_client && !asks {
         problems.push(Problem::new(
             SOURCE,
-            "this agent runs no server and knows none: set `client { servers = [\"ADDRESS\"] }`, or `server { enabled = true }`",
+            "this agent runs no server and knows none: set `client { servers = [\"ADDRESS\"] }`, `consul { address = \"ADDRESS\" }` to ask there, or `server { enabled = true }`",
         ));
     }
     let join = server.iter().flat_map(|server| &server.join);

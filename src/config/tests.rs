@@ -451,6 +451,134 @@ client {
 }
 
 #[test]
+fn agents_find_each_other_through_a_catalog_elsewhere() {
+    let resolved = |text: &str| {
+        let (written, problems) = parsed("a.hcl", text);
+        assert_eq!(problems, Vec::<String>::new());
+        let mut problems = Vec::new();
+        let config = resolve::resolve(written, &mut problems);
+        let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        (config, said.join("\n"))
+    };
+    let usual = Discovery {
+        servers: "nomad".into(),
+        clients: "nomad-client".into(),
+        tags: Vec::new(),
+        is_advertised: true,
+        checks_advertised: false,
+        asks_for_servers: false,
+    };
+    let server = |inner: &str| format!("server {{\n enabled = true\n {inner}\n}}\n");
+    let at = |inner: &str| format!("consul {{\n address = \"127.0.0.1:8500\"\n {inner}\n}}\n");
+    let client = "client {\n enabled = true\n}\n".to_owned();
+    // Whether it asks for servers, and with how many a group begins.
+    for (text, asks, expect) in [
+        // Who wrote nothing of it is as before, and known there.
+        (server("") + &at(""), false, Some(1)),
+        (
+            server("bootstrap_expect = 1") + &at("server_auto_join = true"),
+            false,
+            Some(1),
+        ),
+        (server("bootstrap_expect = 3") + &at(""), true, Some(3)),
+        (server("bootstrap_expect = 0") + &at(""), true, Some(0)),
+        (server("") + &at("server_auto_join = true"), true, Some(0)),
+        (
+            server("bootstrap_expect = 3") + &at("server_auto_join = false"),
+            false,
+            Some(3),
+        ),
+        (
+            server("retry_join = [\"127.0.0.9\"]") + &at(""),
+            false,
+            Some(0),
+        ),
+        (client.clone() + &at(""), true, None),
+        (
+            "client {\n enabled = true\n servers = [\"127.0.0.9\"]\n}\n".to_owned() + &at(""),
+            false,
+            None,
+        ),
+    ] {
+        let (config, problems) = resolved(&format!(
+            "data_dir = \"/d\"\nbind_addr = \"127.0.0.1\"\n{text}"
+        ));
+        assert_eq!(problems, "", "{text}");
+        let expected = Discovery {
+            asks_for_servers: asks,
+            ..usual.clone()
+        };
+        assert_eq!(config.discovery, Some(expected), "{text}");
+        let begins = config.server.map(|server| server.bootstrap_expect);
+        assert_eq!(begins, expect, "{text}");
+    }
+    let all = at(
+        "server_auto_join = false\n client_auto_join = false\n server_service_name = \"s\"\n client_service_name = \"c\"\n auto_advertise = false\n checks_use_advertise = true\n tags = [\"a\", \"b\"]",
+    );
+    let (config, problems) = resolved(&format!("data_dir = \"/d\"\n{}{all}", server("")));
+    assert_eq!(problems, "");
+    let expected = Discovery {
+        servers: "s".into(),
+        clients: "c".into(),
+        tags: vec!["a".into(), "b".into()],
+        is_advertised: false,
+        checks_advertised: true,
+        asks_for_servers: false,
+    };
+    assert_eq!(config.discovery, Some(expected));
+    assert_eq!(config.notes, Vec::<String>::new());
+    // A dev agent begins alone whatever is written, as files of published courses have it.
+    let course = "consul {\n address = \"127.0.0.1:8500\"\n server_service_name = \"nomad\"\n client_service_name = \"nomad-client\"\n auto_advertise = true\n server_auto_join = true\n client_auto_join = true\n}\n";
+    let dev = Written {
+        dev: Some(true),
+        ..parsed("a.hcl", course).0
+    };
+    let mut problems = Vec::new();
+    let config = resolve::resolve(dev, &mut problems);
+    assert_eq!(problems, []);
+    assert_eq!(config.discovery, Some(usual));
+    assert_eq!(config.server.unwrap().bootstrap_expect, 1);
+
+    // Nobody to ask, nobody named.
+    let base = "data_dir = \"/d\"\n";
+    for (text, part) in [
+        (
+            client.clone() + &at("client_auto_join = false"),
+            "knows none",
+        ),
+        (
+            client + "consul {\n client_auto_join = true\n}\n",
+            "knows none",
+        ),
+        (
+            server("bootstrap_expect = 0") + &at("server_auto_join = false"),
+            "names none",
+        ),
+        (
+            server("") + &at("server_service_name = \" \""),
+            "`consul.server_service_name` is empty; leave it out for `nomad`",
+        ),
+    ] {
+        let (_, problems) = resolved(&format!("{base}{text}"));
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+    // Without an address there is the built-in catalog, and the file loads all the same.
+    let text = format!(
+        "{base}{}consul {{\n server_auto_join = true\n}}\n",
+        server("")
+    );
+    let (config, problems) = resolved(&text);
+    assert_eq!((config.discovery, problems.as_str()), (None, ""));
+    assert!(config.catalog.is_some() && config.external.is_none());
+    assert_eq!(config.server.unwrap().bootstrap_expect, 1);
+    assert!(
+        config.notes[0].contains("names no `address`"),
+        "{:?}",
+        config.notes
+    );
+}
+
+#[test]
 fn later_files_and_flags_win() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(

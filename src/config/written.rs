@@ -3,6 +3,7 @@
 use super::Part;
 use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
+use super::discovery::WrittenDiscovery;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
@@ -72,6 +73,7 @@ pub struct Written {
     pub tls: WrittenTls,
     pub dns: WrittenDns,
     pub external: WrittenExternal,
+    pub discovery: WrittenDiscovery,
     pub ingress: WrittenIngress,
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
@@ -247,6 +249,7 @@ impl Written {
             tls: self.tls.merge(other.tls),
             dns: self.dns.merge(other.dns),
             external: self.external.merge(other.external),
+            discovery: self.discovery.merge(other.discovery),
             ingress: self.ingress.merge(other.ingress),
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
@@ -295,18 +298,7 @@ impl Written {
             "catalog" => self.take_catalog(entry, reader),
             "tls" => self.tls.take(entry, reader),
             "dns" => self.take_dns(entry, reader),
-            "consul" => {
-                for inner in reader.block(entry) {
-                    let external = &mut self.external;
-                    match inner.key.as_str() {
-                        "address" => external.address = reader.text(&inner),
-                        "ssl" => external.ssl = reader.flag(&inner),
-                        "token" => external.token = reader.text(&inner),
-                        "ingress" => external.ingress = reader.flag(&inner),
-                        _ => reader.unknown(&inner, "consul", &WrittenExternal::KEYS),
-                    }
-                }
-            }
+            "consul" => self.take_external(entry, reader),
             "ingress" => self.take_ingress(entry, reader),
             "acl" => take_acl(entry, reader),
             _ => reader.unknown(
@@ -319,6 +311,25 @@ impl Written {
                 ]
                 .concat(),
             ),
+        }
+    }
+
+    fn take_external(&mut self, entry: Entry, reader: &mut Reader<'_>) {
+        for inner in reader.block(entry) {
+            let external = &mut self.external;
+            match inner.key.as_str() {
+                "address" => external.address = reader.text(&inner),
+                "ssl" => external.ssl = reader.flag(&inner),
+                "token" => external.token = reader.text(&inner),
+                "ingress" => external.ingress = reader.flag(&inner),
+                key if WrittenDiscovery::KEYS.contains(&key) => {
+                    self.discovery.take(&inner, reader);
+                }
+                _ => {
+                    let known = [&WrittenExternal::KEYS[..], &WrittenDiscovery::KEYS].concat();
+                    reader.unknown(&inner, "consul", &known);
+                }
+            }
         }
     }
 

@@ -223,7 +223,7 @@ async fn instances_are_kept_in_step_with_a_catalog_elsewhere() {
         .expect("a lock")
         .services
         .insert("other".to_owned(), foreign);
-    let block = format!("consul {{\n  address = \"{address}\"\n}}");
+    let block = format!("consul {{\n  address = \"{address}\"\n  auto_advertise = false\n}}");
     let mut agent = Agent::start_with(Mode::Durable, &block).await;
     let job = Echo::new("web", 2);
     job.register(&agent).await;
@@ -312,7 +312,9 @@ async fn the_ingress_is_fed_from_a_catalog_elsewhere() {
             .put_foreign(port, tag, status);
     };
     put("urlprefix-/other", "passing");
-    let block = format!("consul {{\n  address = \"{address}\"\n  ingress = true\n}}");
+    let block = format!(
+        "consul {{\n  address = \"{address}\"\n  auto_advertise = false\n  ingress = true\n}}"
+    );
     let agent = Agent::start_with(Mode::Dev, &block).await;
     let answers = async |path: &str, wanted: StatusCode| {
         let url = agent.url("ingress", path);
@@ -365,8 +367,9 @@ async fn the_ingress_is_fed_from_a_catalog_elsewhere() {
 async fn shares_of_canaries_are_told_to_a_router_elsewhere() {
     let (double, address, _serving) = double().await;
     // What an earlier process left is taken back.
-    let block =
-        format!("consul {{\n  address = \"{address}\"\n}}\ningress {{\n  enabled = false\n}}");
+    let block = format!(
+        "consul {{\n  address = \"{address}\"\n  auto_advertise = false\n}}\ningress {{\n  enabled = false\n}}"
+    );
     let agent = Agent::start_with(Mode::Durable, &block).await;
     let mut job = Echo::new("web", 2);
     let meta = "meta {\n rollout_steps = \"5,25\"\n rollout_hold = \"1s\"\n }";

@@ -15,6 +15,7 @@ mod api_json;
 mod artifacts;
 mod as_consul;
 mod attacks_files;
+mod auto_join;
 mod autopilot;
 mod bad_input;
 mod browsers;

@@ -264,15 +264,32 @@ async fn follow<T: DeserializeOwned>(
 }
 
 /// How often something failed, and what was said about it.
-#[derive(Default)]
+#[derive(Debug)]
 pub(in crate::agent) struct Pauses {
+    /// What it means that it failed.
+    meaning: &'static str,
     next: Duration,
     said: String,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self::meaning("routes stay as the external catalog said last")
+    }
 }
 
 impl Pauses {
     /// The first and shortest one.
     pub(in crate::agent) const FIRST: Duration = PAUSES.0;
+
+    /// Pauses of something whose failures mean this.
+    pub(in crate::agent) fn meaning(meaning: &'static str) -> Self {
+        Self {
+            meaning,
+            next: Duration::ZERO,
+            said: String::new(),
+        }
+    }
 
     pub(in crate::agent) fn is_well(&mut self, other: &Other) {
         if !self.said.is_empty() {
@@ -281,18 +298,14 @@ impl Pauses {
                 "the external catalog answers again"
             );
         }
-        *self = Self::default();
+        *self = Self::meaning(self.meaning);
     }
 
     /// The pause before the next try; each reason is told once.
     pub(in crate::agent) fn failed(&mut self, other: &Other, error: &Error) -> Duration {
         let error = error.to_string();
         if error != self.said {
-            tracing::warn!(
-                address = other.address(),
-                error,
-                "routes stay as the external catalog said last"
-            );
+            tracing::warn!(address = other.address(), error, "{}", self.meaning);
             self.said = error;
         }
         let pause = self.next.max(PAUSES.0);

@@ -6,13 +6,19 @@
 //! here; there they are checks with a time to live, which each round renews. What is there when
 //! this agent ends stays, as the tasks do. Shares of canaries are written into its key-value store,
 //! where a router that reads commands there finds them.
+//!
+//! Agents are services there too, by which others find them ([`Advertise`], [`Search`]).
 
+mod advertise;
 mod feed;
 mod other;
+mod servers;
 mod shares;
 
+pub(super) use advertise::{Advertise, Itself, Place};
 pub(super) use feed::{Feed, Pauses, Wanted};
 pub(super) use other::{Error, Listed, Other, escaped};
+pub(super) use servers::{Search, Seeker, Wanted as WantedServers};
 
 use config::External as Settings;
 use mesh::{

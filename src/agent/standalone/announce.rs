@@ -59,7 +59,7 @@ impl Announce {
         leaving: impl Future<Output = ()>,
     ) {
         let mut there = BTreeSet::new();
-        let mut pauses = Pauses::default();
+        let mut pauses = Pauses::meaning("the ingress is not registered in the external catalog");
         tokio::pin!(leaving);
         loop {
             let wanted = self.wanted(&names.borrow_and_update());
