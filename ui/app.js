@@ -52,6 +52,10 @@ let pageKey = '';
 let isMenuOpen = false;
 let failure = null;
 let frame = 0;
+// Counts the pages that were left, so that whoever waits for one sees that it is not wanted any more.
+let left = 0;
+// Between two tries to load a page, in milliseconds: the first pause, and the longest.
+const PAUSES = [500, 8000];
 // Texts such as “3s ago” go on where nothing else changes.
 const CLOCK_MS = 5000;
 
@@ -170,22 +174,41 @@ async function changed() {
   failure = null;
   // What is left is not shown any longer than the next one needs.
   update();
+  const make = await loaded(entry);
+  if (!make) return;
   const cx = new Context(entry.name, found, query);
   try {
-    const { default: make } = await entry.load();
-    if (pageKey !== key) {
-      cx.over();
-      return;
-    }
     page = Object.assign(make(cx), { cx });
   } catch (error) {
+    cx.over();
     console.error(error);
-    failure = 'This page could not be loaded: does the agent answer?';
+    failure = `This page cannot be shown: ${error.message}`;
   }
   update();
 }
 
+/** What makes a page, asked for until it is there; null when the page is left meanwhile. */
+async function loaded(entry) {
+  const own = left;
+  for (let pause = PAUSES[0]; own === left; pause = Math.min(pause * 2, PAUSES[1])) {
+    try {
+      const { default: make } = await entry.load();
+      if (own !== left) break;
+      failure = null;
+      return make;
+    } catch (error) {
+      console.error(error);
+    }
+    if (own !== left) break;
+    failure = 'This page could not be loaded: does the agent answer? It is asked again.';
+    update();
+    await new Promise((over) => setTimeout(over, pause));
+  }
+  return null;
+}
+
 function leave() {
+  left += 1;
   page?.cx.over();
   page = null;
 }

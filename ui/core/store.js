@@ -10,6 +10,8 @@ const PAUSE_MS = 150;
 const REST_FACTOR = 3;
 // Answers that are kept after the last part looked at them, for the way back.
 const KEPT_MAX = 60;
+// Until an agent that did not answer is asked again.
+const LOST_MS = 2000;
 // How old an answer may be that nobody follows.
 const KEPT_MS = 3000;
 
@@ -27,6 +29,7 @@ class Resource {
     this.reading = null;
     this.isStale = true;
     this.timer = 0;
+    this.lostTimer = 0;
     this.took = 0;
     this.at = 0;
     this.unfollow = null;
@@ -73,6 +76,7 @@ class Resource {
     this.unfollow?.();
     this.unfollow = null;
     clearTimeout(this.timer);
+    clearTimeout(this.lostTimer);
     this.timer = 0;
     this.isStale = true;
   }
@@ -109,6 +113,7 @@ class Resource {
 
   async take() {
     clearTimeout(this.timer);
+    clearTimeout(this.lostTimer);
     this.timer = 0;
     this.isStale = false;
     const start = performance.now();
@@ -120,6 +125,7 @@ class Resource {
       // What was there before stays to be seen.
       this.error = error;
       if (error.status === 404) this.data = undefined;
+      if (!error.status && this.users.size > 0) this.lostTimer = setTimeout(() => this.refresh(), LOST_MS);
     }
     this.at = performance.now();
     this.took = this.at - start;

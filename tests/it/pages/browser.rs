@@ -130,9 +130,23 @@ impl Browser {
     /// Loads the page at `path` of the web UI anew and waits until it shows something.
     pub(super) async fn open(&self, path: &str) {
         let url = format!("{}/ui{path}", self.origin);
-        self.call("Page.navigate", json!({"url": url})).await;
-        self.wait("document.querySelector('main h1, main .empty') !== null")
-            .await;
+        let broken_off = || self.seen.lock().expect("no panic").broken_off;
+        loop {
+            let before = broken_off();
+            self.call("Page.navigate", json!({"url": url})).await;
+            let is_shown = self.wait("document.querySelector('main h1, main .empty') !== null");
+            let is_broken_off = async {
+                while broken_off() == before {
+                    sleep(LOOK).await;
+                }
+            };
+            // Without its frame the page cannot ask again itself.
+            tokio::select! {
+                biased;
+                () = is_shown => return,
+                () = is_broken_off => {}
+            }
+        }
     }
 
     /// Goes to `path` in the page that is loaded, as a link does, and waits until all of it is

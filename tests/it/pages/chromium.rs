@@ -26,6 +26,10 @@ use tungstenite::{Message, protocol::WebSocketConfig};
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Calls that wait to be sent.
 const CALLS_MAX: usize = 64;
+/// How Chromium says that networks changed while something was fetched.
+const BROKEN_OFF: &str = "net::ERR_NETWORK_CHANGED";
+/// How a page says that something could not be fetched.
+const UNFETCHED: &str = "Failed to fetch";
 
 /// Nothing that costs time and that no page of ours needs. A page is never treated as one in the
 /// background: its timers and frames come as they do for somebody who looks at it.
@@ -63,6 +67,9 @@ pub(super) struct Seen {
     pub(super) problems: Vec<String>,
     /// Addresses that it asked.
     pub(super) requests: Vec<String>,
+    /// How often Chromium broke off what was fetched because networks changed, which are those of
+    /// other tests.
+    pub(super) broken_off: u32,
 }
 
 /// What the pages did, by the session that looks at each.
@@ -282,8 +289,10 @@ fn note(message: &Value, pages: &Pages) {
         "Runtime.consoleAPICalled"
             if ["error", "assert"].contains(&parameters["type"].as_str().unwrap_or_default()) =>
         {
-            seen.problems
-                .push(format!("console: {}", parameters["args"]));
+            let said = format!("console: {}", parameters["args"]);
+            if seen.broken_off == 0 || !said.contains(UNFETCHED) {
+                seen.problems.push(said);
+            }
         }
         "Runtime.exceptionThrown" => {
             let details = &parameters["exceptionDetails"];
@@ -291,8 +300,12 @@ fn note(message: &Value, pages: &Pages) {
         }
         "Log.entryAdded" if parameters["entry"]["level"] == "error" => {
             let entry = &parameters["entry"];
-            seen.problems
-                .push(format!("{}: {}", entry["url"], entry["text"]));
+            let said = format!("{}: {}", entry["url"], entry["text"]);
+            if said.contains(BROKEN_OFF) {
+                seen.broken_off += 1;
+            } else {
+                seen.problems.push(said);
+            }
         }
         "Network.requestWillBeSent" => {
             let url = parameters["request"]["url"].as_str().unwrap_or_default();

@@ -5,10 +5,42 @@ use crate::{
     cluster::Addresses,
     harness::{Agent, Echo, agent::Mode, eventually, http, load::Load},
 };
+use serde_json::json;
 use std::time::Duration;
 
 /// Longer than any answer takes.
 const TIMEOUT: Duration = Duration::from_secs(10);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_chromium_a_page_that_could_not_be_loaded_is_asked_for_again() {
+    let agent = Agent::start().await;
+    let Some(page) = Browser::at(&agent).await else {
+        return;
+    };
+    page.open("/jobs").await;
+    let block = async |urls: &[&str]| {
+        page.call("Network.setBlockedURLs", json!({"urls": urls}))
+            .await;
+    };
+    block(&["*/ui/pages/services.js"]).await;
+    page.press("Services").await;
+    page.wait_text("This page could not be loaded").await;
+    let problems = page.problems();
+    let is_of_it =
+        |problem: &String| problem.contains("services.js") && problem.contains("Failed to fetch");
+    assert!(problems.iter().any(is_of_it), "{problems:#?}");
+    // Another page does not wait for it.
+    page.press("Evaluations").await;
+    page.wait("document.querySelector('main h1').innerText === 'Evaluations'")
+        .await;
+    page.press("Services").await;
+    page.wait_text("This page could not be loaded").await;
+    block(&[]).await;
+    page.wait("document.querySelector('main h1').innerText === 'Services'")
+        .await;
+    page.problems();
+    page.end_clean();
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_chromium_a_lost_agent_and_its_return_are_seen() {
