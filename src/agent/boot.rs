@@ -165,7 +165,7 @@ impl Agent {
             &servers,
             planes,
         );
-        let (client, server) = match Box::pin(opened).await {
+        let (mut client, server) = match Box::pin(opened).await {
             Ok(opened) => opened,
             Err(error) => {
                 parts.stop(ready(())).await;
@@ -286,6 +286,7 @@ impl Agent {
             );
             parts.edge(planes.control(), |stopped| external.run(stopped));
         }
+        let opened = client.as_mut().and_then(Client::take_opened);
         let client_handle = client.as_ref().map(Client::handle);
         if let Some(client) = &client_handle
             && let Err(error) = definitions::load(client.registered(), defined).await
@@ -370,6 +371,12 @@ impl Agent {
         let jobs = api::jobs_router(api, has_pages.then(|| catalog.clone()));
         if let Some(listener) = bound.http {
             serve(listener, jobs.clone(), limits.http);
+        }
+        if let Some(opened) = opened {
+            let (jobs, common) = (jobs.clone(), common.clone());
+            parts.edge(planes.control(), |stopped| {
+                api::tasks(opened, jobs, common, stopped)
+            });
         }
         let routers = Routers {
             jobs,

@@ -26,6 +26,7 @@ mod nomad;
 mod overrides;
 mod read;
 mod repeated;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod trivet;
@@ -35,6 +36,7 @@ pub use auth::Access;
 pub use body::Bodies;
 pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
 pub use names::{Named, Names};
+pub use tasks::tasks;
 
 pub use axum::Router;
 use axum::middleware;

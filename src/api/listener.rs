@@ -171,31 +171,53 @@ pub type Carried = (Dialect, DuplexStream);
 /// Serves `routers` to requests that other agents carry here, until `shutdown` resolves. Who may
 /// ask was looked at where they came in.
 pub async fn carried(
-    mut carried: mpsc::Receiver<Carried>,
+    carried: mpsc::Receiver<Carried>,
     routers: impl Fn(Dialect) -> Router + Send,
     common: Common,
     shutdown: impl Future<Output = ()> + Send,
 ) {
+    let open = move |(dialect, pipe): Carried| {
+        let router = routers(dialect).layer(Extension(WasCarried));
+        (pipe, router, ())
+    };
+    handed(carried, open, common, shutdown).await;
+}
+
+/// Speaks HTTP over every connection that is handed on, until `shutdown` resolves. What comes with
+/// it beside the connection and its router is kept as long as it is open.
+pub(super) async fn handed<T, S, K>(
+    mut handed: mpsc::Receiver<T>,
+    open: impl Fn(T) -> (S, Router, K) + Send,
+    common: Common,
+    shutdown: impl Future<Output = ()> + Send,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    K: Send + 'static,
+{
     let stopping = Stopping::default();
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
         let next = tokio::select! {
-            next = carried.recv() => next,
+            next = handed.recv() => next,
             () = &mut shutdown => break,
         };
         while connections.try_join_next().is_some() {}
-        let Some((dialect, pipe)) = next else {
+        let Some(next) = next else {
             (&mut shutdown).await;
             break;
         };
-        let router = routers(dialect)
-            .layer(Extension(WasCarried))
+        let (stream, router, kept) = open(next);
+        let router = router
             .layer(Extension(common.bodies.clone()))
             .layer(Extension(stopping.clone()));
         let from = SocketAddr::from(([127, 0, 0, 1], 0));
-        connections.spawn(speak(pipe, from, router, graceful.watcher()));
+        let watcher = graceful.watcher();
+        connections.spawn(async move {
+            speak(stream, from, router, watcher).await;
+            drop(kept);
+        });
     }
     stopping.0.cancel();
     if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {

@@ -15,6 +15,8 @@ use std::{
 const BODY_BYTES_MAX: usize = 256 << 20;
 /// Longest error text that is shown, bytes.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// What addresses of sockets in the file system begin with.
+const UNIX: &str = "unix://";
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -130,7 +132,10 @@ impl Dialect {
 pub(super) struct Http {
     client: reqwest::Client,
     dialect: Dialect,
+    /// As it is shown.
     address: String,
+    /// What paths are added to.
+    base: String,
     region: Option<String>,
     namespace: Option<String>,
     token: Option<String>,
@@ -141,7 +146,7 @@ pub(super) struct Http {
 pub(super) struct Target {
     /// The API.
     pub(super) dialect: Dialect,
-    /// Such as `http://127.0.0.1:4646`.
+    /// Such as `http://127.0.0.1:4646`, or `unix:///run/agent.sock`.
     pub(super) address: String,
     /// Added to each query when given.
     pub(super) region: Option<String>,
@@ -218,6 +223,39 @@ impl Http {
     /// # Errors
     /// When the address is no URL of HTTP, or a file of TLS cannot be used.
     pub(super) fn new(target: Target) -> anyhow::Result<Self> {
+        let _already_installed = rustls::crypto::ring::default_provider().install_default();
+        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
+        let (builder, address, base) = match target.address.strip_prefix(UNIX) {
+            Some(path) => {
+                anyhow::ensure!(
+                    path.starts_with('/'),
+                    "`{}`: the path of a socket begins with `/`",
+                    target.address
+                );
+                let builder = builder.tls_certs_only([]).unix_socket(Path::new(path));
+                (builder, target.address, "http://localhost".to_owned())
+            }
+            None => {
+                let (builder, address) = Self::over_tcp(&target, builder)?;
+                (builder, address.clone(), address)
+            }
+        };
+        let client = builder.build().context("cannot set up the HTTP caller")?;
+        Ok(Self {
+            client,
+            dialect: target.dialect,
+            address,
+            base,
+            region: target.region,
+            namespace: target.namespace,
+            token: target.token,
+        })
+    }
+
+    fn over_tcp(
+        target: &Target,
+        builder: reqwest::ClientBuilder,
+    ) -> anyhow::Result<(reqwest::ClientBuilder, String)> {
         let bare = target.address.strip_prefix("http://");
         let address = match (target.address.contains("://"), bare) {
             (true, Some(bare)) if target.trust.is_asked => format!("https://{bare}"),
@@ -233,27 +271,17 @@ impl Http {
         };
         anyhow::ensure!(
             schemes.contains(&url.scheme()),
-            "`{}`: only {} addresses are supported by this version",
+            "`{}`: only {} and unix addresses are supported by this version",
             target.address,
-            schemes.join(" and ")
+            schemes.join(", ")
         );
-        let _already_installed = rustls::crypto::ring::default_provider().install_default();
-        let builder = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT);
         let builder = if url.scheme() == "https" {
             target.trust.apply(builder)?
         } else {
             // No certificates are loaded.
             builder.tls_certs_only([])
         };
-        let client = builder.build().context("cannot set up the HTTP caller")?;
-        Ok(Self {
-            client,
-            dialect: target.dialect,
-            address: address.trim_end_matches('/').to_owned(),
-            region: target.region,
-            namespace: target.namespace,
-            token: target.token,
-        })
+        Ok((builder, address.trim_end_matches('/').to_owned()))
     }
 
     /// The same caller for another namespace.
@@ -272,6 +300,11 @@ impl Http {
     /// Where the agent is.
     pub(super) fn address(&self) -> &str {
         &self.address
+    }
+
+    /// Whether the agent is reached by a socket in the file system, which no browser opens.
+    pub(super) fn is_socket(&self) -> bool {
+        self.address.starts_with(UNIX)
     }
 
     /// The same caller for another region.
@@ -490,7 +523,7 @@ impl Http {
             address: self.address.clone(),
             reason,
         };
-        let mut url = url::Url::parse(&format!("{}{path}", self.address))
+        let mut url = url::Url::parse(&format!("{}{path}", self.base))
             .map_err(|error| broken(error.to_string()))?;
         url.query_pairs_mut().extend_pairs(query);
         for (name, value) in [("region", &self.region), ("namespace", &self.namespace)] {
@@ -613,9 +646,9 @@ impl Http {
         }
         let query = pairs.finish();
         if query.is_empty() {
-            format!("{}{path}", self.address)
+            format!("{}{path}", self.base)
         } else {
-            format!("{}{path}?{query}", self.address)
+            format!("{}{path}?{query}", self.base)
         }
     }
 
@@ -724,7 +757,7 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_work_are_refused() {
-        for address in ["https://x:1", "unix:///run/x", "http://"] {
+        for address in ["https://x:1", "unix://x", "http://", "ftp://x"] {
             let target = Target {
                 address: address.into(),
                 ..Target::default()

@@ -4,7 +4,7 @@ use super::browser;
 use super::context::Context;
 use super::hints::Page;
 use super::status::Matches;
-use anyhow::bail;
+use anyhow::{bail, ensure};
 
 /// Arguments of `ui`.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -32,6 +32,11 @@ const PAGES: [(&str, &str); 11] = [
     ("events", "/events"),
 ];
 pub(super) async fn run(cx: &mut Context, arguments: &Arguments) -> anyhow::Result<u8> {
+    ensure!(
+        !cx.http.is_socket(),
+        "a browser cannot open `{}`: name the agent's HTTP address",
+        cx.http.address()
+    );
     let path = match &arguments.object {
         None => "/".to_owned(),
         Some(object) => path_of(cx, object).await?,

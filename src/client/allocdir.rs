@@ -10,13 +10,16 @@ use jobs::{environment::TaskDirectories, model::AllocId};
 use nix::unistd::fchown;
 use std::{
     fs, io,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, net::UnixListener},
     path::{Path, PathBuf},
 };
 use sys::{directory::Directory, removal::remove_tree};
 
 /// Directories of a task whose files the file API does not show.
 pub(super) const SECRET_DIRS: [&str; 2] = ["secrets", "private"];
+
+/// The socket among a task's secrets at which the agent answers its API.
+const API_SOCKET: &str = "api.sock";
 
 /// Who reads the secrets of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +134,17 @@ impl AllocDir {
         };
         root.make_directory(task, mode)?;
         Ok(())
+    }
+
+    /// Listens at the socket of a task's own, for whoever reads its secrets.
+    pub(super) fn listen(&self, task: &str, reader: Reader) -> io::Result<UnixListener> {
+        let secrets = self.open()?.directory(&Path::new(task).join("secrets"))?;
+        let (owner, mode) = match reader {
+            Reader::Agent => (None, 0o600),
+            Reader::User(user, group) => (Some((user, group)), 0o600),
+            Reader::Anyone => (None, 0o666),
+        };
+        secrets.listen(Path::new(API_SOCKET), owner, mode)
     }
 
     /// True when the directory of the task is complete.

@@ -3,11 +3,12 @@
 use super::{
     Config, checks::Checks, claims::Claims, cores::Cores, drivers::Drivers,
     file_threads::FileThreads, network::Networks, reports::Reports, store::Store,
+    task::api_socket::Opened,
 };
 use jobs::model::Node;
 use rpc::session;
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// What every runner on this machine uses.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Context {
     pub(crate) session: session::Handle,
     /// The agent's own environment, which tasks without isolation inherit.
     pub(crate) host_env: BTreeMap<String, String>,
+    /// Takes the connections that tasks open to the agent's API.
+    pub(crate) opened: mpsc::Sender<Opened>,
     /// Starts of tasks at a time; more would only take turns on the processors.
     pub(crate) starts: Semaphore,
     /// True once the servers have said what they want.

@@ -53,6 +53,7 @@ pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,
     TaskUsage,
 };
+pub use task::api_socket::Opened;
 
 /// The newest rules by which this build derives the instances of an allocation.
 pub const RULES: RulesVersion = RulesVersion(Version::SUPPORTED.number());

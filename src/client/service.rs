@@ -19,6 +19,7 @@ use super::{
     restore,
     shared::Shared,
     store::{AllocRecord, Damaged, Store},
+    task::api_socket::{OPENED_MAX, Opened},
 };
 use futures_util::FutureExt;
 use jobs::model::{
@@ -77,6 +78,7 @@ pub struct Client {
     relabeled: Arc<Relabeled>,
     /// The allocations of an earlier agent are known.
     restored: watch::Sender<bool>,
+    opened: (mpsc::Sender<Opened>, Option<mpsc::Receiver<Opened>>),
 }
 
 impl Client {
@@ -115,6 +117,7 @@ impl Client {
         let kept = config.data_dir.join(labels::FILE);
         let relabeled =
             Relabeled::open(kept.clone(), node.clone()).map_err(|source| open(&kept, source))?;
+        let (opened, to_serve) = mpsc::channel(OPENED_MAX);
         Ok(Self {
             registered: Arc::new(registered),
             relabeled: Arc::new(relabeled),
@@ -126,7 +129,13 @@ impl Client {
             allocs: Arc::new(RwLock::new(BTreeMap::new())),
             files,
             restored: watch::Sender::new(false),
+            opened: (opened, Some(to_serve)),
         })
+    }
+
+    /// The connections that tasks open to the agent's API, for the one who asks first.
+    pub fn take_opened(&mut self) -> Option<mpsc::Receiver<Opened>> {
+        self.opened.1.take()
     }
 
     /// This machine as the servers should know it.
@@ -172,6 +181,7 @@ impl Client {
             files: self.files,
             session,
             host_env: processes::environment(),
+            opened: self.opened.0,
             starts: Semaphore::new(STARTS_MAX),
             contacted: watch::Sender::new(false),
         });

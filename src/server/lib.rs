@@ -81,7 +81,7 @@ pub use cluster::{
     requests::{LEADER_TIMEOUT, Requested},
 };
 pub use handle::{ClusterError, Error, Handle, Stats, Tagging, Written};
-pub use identities::PublicKey;
+pub use identities::{BadToken, PublicKey, check_token};
 pub use keyring::KeyringError;
 pub use launches::Launched;
 pub use log::raft::{Metrics, StartError, Voter};

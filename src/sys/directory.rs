@@ -18,7 +18,10 @@ use std::{
     io::{self, Write},
     os::{
         fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-        unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
+            net::UnixListener,
+        },
     },
     path::{Component, Path, PathBuf},
 };
@@ -235,6 +238,37 @@ impl Directory {
     pub fn remove_file(&self, name: &Path) -> io::Result<()> {
         single(name)?;
         Ok(unlinkat(self, name, UnlinkatFlags::NoRemoveDir)?)
+    }
+
+    /// Listens on a socket `name` in it, which takes the place of a file of that name. Its path may
+    /// be longer than the address of a socket. `owner` are the numbers of a user and its group.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] when somebody else puts something in its place, and any
+    /// error of the file system.
+    pub fn listen(
+        &self,
+        name: &Path,
+        owner: Option<(u32, u32)>,
+        mode: u32,
+    ) -> io::Result<UnixListener> {
+        single(name)?;
+        match self.remove_file(name) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Nobody else may connect before it has its mode: the usual mask forbids to write.
+        let listener = UnixListener::bind(self.reach().join(name))?;
+        let found = self.find(name, Links::Refused)?;
+        if !found.metadata.file_type().is_socket() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let pinned = reach(&found.handle);
+        fs::set_permissions(&pinned, fs::Permissions::from_mode(mode))?;
+        if let Some((user, group)) = owner {
+            chown(&pinned, Some(user), Some(group))?;
+        }
+        Ok(listener)
     }
 
     /// Its entries, in no order.

@@ -1,11 +1,22 @@
 //! Templates of tasks: rendered before the start, and again whenever what they read changes. The
 //! tokens of tasks, which are given in the same way.
 
-use crate::harness::{Agent, Echo, agent::Mode, command::trivet, eventually, http};
+use crate::{
+    cluster::Addresses,
+    harness::{
+        Agent, Echo,
+        agent::Mode,
+        command::{Output, trivet},
+        eventually, http,
+    },
+};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
 use serde_json::{Value, json};
-use std::time::{Duration, SystemTime};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, SystemTime},
+};
 
 /// A job whose template answers with what `data` gives, as `TEXT`.
 fn job(id: &str, data: &str, more: &str) -> Echo {
@@ -278,7 +289,7 @@ async fn a_task_gets_the_tokens_that_it_asks_for() {
     let config = format!("server {{\n oidc_issuer = \"{issuer}/\"\n}}");
     let agent = Agent::start_with(Mode::Dev, &config).await;
     let mut web = Echo::new("web", 1);
-    web.text = "${NOMAD_TOKEN}".into();
+    web.text = "${NOMAD_TOKEN} ${NOMAD_UNIX_ADDR}".into();
     web.task = r#"
       kill_timeout = "5s"
       identity {
@@ -294,13 +305,14 @@ async fn a_task_gets_the_tokens_that_it_asks_for() {
 "#
     .into();
     web.run(&agent).await;
-    let (_, token) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+    let (_, told) = http::send(Method::GET, &agent.url("ingress", "/web"), None).await;
+    let (token, socket) = told.split_once(' ').expect("both");
     let part = |token: &str, at: usize| -> Value {
         let part = token.split('.').nth(at).expect("three parts");
         let bytes = URL_SAFE_NO_PAD.decode(part).expect("base64");
         serde_json::from_slice(&bytes).expect("JSON")
     };
-    let claims = part(&token, 1);
+    let claims = part(token, 1);
     assert_eq!(claims["sub"], "global:default:web:web:server:default");
     assert_eq!(claims["iss"], issuer);
     let path = "/.well-known/openid-configuration";
@@ -308,7 +320,7 @@ async fn a_task_gets_the_tokens_that_it_asks_for() {
     assert_eq!(found["issuer"], issuer);
     assert_eq!(found["jwks_uri"], format!("{issuer}/.well-known/jwks.json"));
     let keys = http::get(&agent.url("http", "/.well-known/jwks.json")).await;
-    assert_eq!(keys["keys"][0]["kid"], part(&token, 0)["kid"]);
+    assert_eq!(keys["keys"][0]["kid"], part(token, 0)["kid"]);
     assert_eq!(keys["keys"][0]["alg"], "EdDSA");
     // Files of secrets are for the task alone.
     let alloc = web.running(&agent, 1).await[0]["ID"]
@@ -330,4 +342,57 @@ async fn a_task_gets_the_tokens_that_it_asks_for() {
     assert_eq!(cloud["aud"], json!(["example.com"]));
     let (issued, expires) = (cloud["iat"].as_u64(), cloud["exp"].as_u64());
     assert_eq!(issued.expect("a time") + 3600, expires.expect("a time"));
+
+    // The API answers in the task, to those who show its token.
+    let path = secrets.join("api.sock");
+    assert_eq!(socket, format!("unix://{}", path.display()));
+    let found = std::fs::symlink_metadata(&path).expect("a socket");
+    assert_eq!(found.permissions().mode() & 0o777, 0o600);
+    let jobs = asked_at(&agent, socket, token).await.ok();
+    assert!(jobs.stdout.contains("web"), "{}", jobs.stdout);
+    for (token, status) in [
+        ("", "401 (a token of a task is needed here"),
+        ("x", "403 (the token is none of a task)"),
+        (
+            &read("nomad_cloud.jwt"),
+            "403 (the token is for somebody else",
+        ),
+    ] {
+        let refused = asked_at(&agent, socket, token).await;
+        assert_eq!(refused.code, 1, "{}", refused.text());
+        assert!(refused.text().contains(status), "{}", refused.text());
+    }
+}
+
+/// What `job status` prints at a task's socket.
+async fn asked_at(agent: &Agent, socket: &str, token: &str) -> Output {
+    let words = ["job", "status", "-address", socket, "-token", token];
+    trivet(agent, &words).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_task_reaches_an_agent_without_a_server_also_after_its_restart() {
+    let addresses = Addresses::for_servers(1);
+    let server = addresses.start().await.remove(0);
+    let mut client = addresses.start_client().await;
+    let mut web = Echo::new("web", 1);
+    web.text = "${NOMAD_TOKEN} ${NOMAD_UNIX_ADDR}".into();
+    web.task = "identity {\n env = true\n}\n".into();
+    web.run(&server).await;
+    let (_, told) = http::send(Method::GET, &client.url("ingress", "/web"), None).await;
+    let (token, socket) = told.split_once(' ').expect("both");
+    let jobs = asked_at(&client, socket, token).await.ok();
+    assert!(jobs.stdout.contains("web"), "{}", jobs.stdout);
+    client.kill().await;
+    let gone = asked_at(&client, socket, token).await;
+    assert_eq!(gone.code, 1, "{}", gone.text());
+    client.start_again().await;
+    eventually("the socket answers", async || {
+        let jobs = asked_at(&client, socket, token).await;
+        let is_there = jobs.code == 0 && jobs.stdout.contains("web");
+        is_there.then_some(()).ok_or_else(|| jobs.text())
+    })
+    .await;
+    let (_, again) = http::send(Method::GET, &client.url("ingress", "/web"), None).await;
+    assert_eq!(again, told, "the task went on");
 }

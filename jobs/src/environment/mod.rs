@@ -94,6 +94,11 @@ impl<'a> TaskEnvironment<'a> {
             environment.set("NOMAD_ALLOC_DIR", &directories.alloc);
             environment.set("NOMAD_TASK_DIR", &directories.local);
             environment.set("NOMAD_SECRETS_DIR", &directories.secrets);
+            let mut identities = task.identity.as_deref().into_iter().chain(&task.identities);
+            if identities.any(|identity| identity.env) {
+                let socket = format!("unix://{}/api.sock", directories.secrets);
+                environment.set("NOMAD_UNIX_ADDR", &socket);
+            }
         }
         let meta = alloc.group().map_or_else(
             || task.meta.clone(),

@@ -1,6 +1,6 @@
 use super::{
     events,
-    hooks::{self, Prepared},
+    hooks::{self, Held, Prepared},
     restarts::{Decision, Outcome, Restarts},
     scripts,
 };
@@ -100,8 +100,7 @@ pub(crate) struct TaskRunner {
     name: TaskName,
     commands: mpsc::Receiver<TaskCommand>,
     restarts: Restarts,
-    /// Followed from its setup on; none when the task has none.
-    templates: Option<Templates>,
+    held: Held,
     /// What came of the commands that changed templates asked for.
     scripts: JoinSet<Option<TaskEvent>>,
     /// A run whose end is to be kept with the decision about what comes next, and then noted.
@@ -132,7 +131,7 @@ impl TaskRunner {
             shared,
             commands,
             restarts,
-            templates: None,
+            held: Held::default(),
             scripts: JoinSet::new(),
             unnoted: None,
         }
@@ -206,9 +205,7 @@ impl TaskRunner {
         let last_run = self.shared.task(&self.name).last_run;
         match self.find().await {
             Ok(Found::Running(run)) => {
-                if self.templates.is_none() {
-                    self.templates = hooks::resume(&self.shared, &self.name);
-                }
+                hooks::resume(&self.shared, &self.name, &mut self.held).await;
                 return self.attend(run).await;
             }
             Ok(Found::Ended(exit)) if last_run.may_be(&exit.run_id) => {
@@ -232,7 +229,7 @@ impl TaskRunner {
             }
         }
         let prepared = tokio::select! {
-            prepared = hooks::prestart(&self.shared, &self.name, &mut self.templates) => prepared,
+            prepared = hooks::prestart(&self.shared, &self.name, &mut self.held) => prepared,
             paused = pause(&mut self.commands, Duration::MAX) => return paused.ended(),
         };
         match prepared {
@@ -378,7 +375,7 @@ impl TaskRunner {
                     return Ended::With(outcome(exit.ended.code));
                 }
                 command = self.commands.recv() => command,
-                action = changed(self.templates.as_ref()) => match self.react(&mut *run, action).await {
+                action = changed(self.held.templates.as_ref()) => match self.react(&mut *run, action).await {
                     Some(command) => Some(command),
                     None => continue,
                 },

@@ -124,6 +124,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
         files: FileThreads::new(),
         session,
         host_env: BTreeMap::new(),
+        opened: mpsc::channel(1).0,
         starts: Semaphore::new(1),
         contacted: watch::Sender::new(true),
     });

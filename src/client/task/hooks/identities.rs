@@ -9,15 +9,23 @@ use jobs::{
     model::{DEFAULT_IDENTITY, Task, Template, WorkloadIdentity},
 };
 
+fn given(task: &Task) -> impl Iterator<Item = &WorkloadIdentity> {
+    let all = task.identity.as_deref().into_iter().chain(&task.identities);
+    all.filter(|identity| identity.env || identity.file)
+}
+
+/// True when a task is given a token.
+pub(super) fn are_given(task: &Task) -> bool {
+    given(task).next().is_some()
+}
+
 /// The tokens that a task is given, as files and variables.
 pub(super) fn wanted(
     shared: &Shared,
     task: &Task,
     environment: &TaskEnvironment<'_>,
 ) -> Result<Vec<Wanted>, SetupError> {
-    let all = task.identity.as_deref().into_iter().chain(&task.identities);
-    let given = all.filter(|identity| identity.env || identity.file);
-    given
+    given(task)
         .map(|identity| Ok(one(identity, reader(shared, task)?, environment)))
         .collect()
 }

@@ -13,9 +13,7 @@ mod templates;
 mod validate;
 mod volumes;
 
-pub(super) use templates::resume;
-
-use super::events;
+use super::{api_socket::ApiSocket, events};
 use crate::{
     artifacts::ArtifactError,
     drivers::{Driver, Limits, LogFiles, Names, News, Owner, Start, StartError},
@@ -27,6 +25,15 @@ use jobs::model::{AllocatedPort, Allocation, Node, Task};
 use std::{io, sync::Arc};
 
 const MB: u64 = 1024 * 1024;
+
+/// What a task holds from its setup to its end, over its restarts.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Followed from the setup on; none when the task has none.
+    pub(super) templates: Option<Templates>,
+    /// None when nobody tells the task who it is.
+    api: Option<ApiSocket>,
+}
 
 /// Everything that a start needs.
 #[derive(Debug)]
@@ -83,11 +90,42 @@ impl SetupError {
     }
 }
 
-/// Carries out every step for `task`. `templates` are followed from then on.
+/// Takes up what a task holds that an earlier agent has started.
+pub(super) async fn resume(shared: &Arc<Shared>, task: &str, held: &mut Held) {
+    if held.templates.is_none() {
+        held.templates = templates::resume(shared, task);
+    }
+    let alloc = shared.alloc();
+    let Some(task) = alloc.group().and_then(|group| group.task(task)) else {
+        return;
+    };
+    if let Err(error) = listen(shared, task, &mut held.api).await {
+        let text = format!("the task does not reach the agent's API any more: {error}");
+        shared.event(
+            &task.name,
+            events::with_detail("Setup Failure", text, "setup_error"),
+        );
+    }
+}
+
+/// Opens the socket of a task that can show who it is, unless it is open.
+async fn listen(
+    shared: &Shared,
+    task: &Task,
+    api: &mut Option<ApiSocket>,
+) -> Result<(), SetupError> {
+    if api.is_none() && identities::are_given(task) {
+        let reader = directory::reader(shared, task)?;
+        *api = Some(ApiSocket::open(shared, &task.name, reader).await?);
+    }
+    Ok(())
+}
+
+/// Carries out every step for `task`, which holds what of it lasts.
 pub(super) async fn prestart(
     shared: &Arc<Shared>,
     task: &str,
-    templates: &mut Option<Templates>,
+    held: &mut Held,
 ) -> Result<Prepared, SetupError> {
     let alloc = shared.alloc();
     let Some(task) = alloc.group().and_then(|group| group.task(task)) else {
@@ -104,9 +142,10 @@ pub(super) async fn prestart(
     let network = own_network::ensure(shared).await;
     network.map_err(SetupError::Network)?;
     directory::run(shared, task).await?;
+    listen(shared, task, &mut held.api).await?;
     payload::run(shared, &alloc, task).await?;
     artifacts::run(shared, task, &environment).await?;
-    templates::run(shared, task, &mut environment, templates).await?;
+    templates::run(shared, task, &mut environment, &mut held.templates).await?;
     let definition = validate::run(shared, task, &environment)?;
     let mounts = volumes::run(shared, &alloc, task, definition.driver.isolation())?;
     let start = Start {

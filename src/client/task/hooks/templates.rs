@@ -47,7 +47,7 @@ pub(super) async fn run(
 }
 
 /// The templates of a task that an earlier agent has started; none when it has none.
-pub(crate) fn resume(shared: &Arc<Shared>, task: &str) -> Option<Templates> {
+pub(super) fn resume(shared: &Arc<Shared>, task: &str) -> Option<Templates> {
     let alloc = shared.alloc();
     let task = alloc.group()?.task(task)?;
     if !has_any(task) {
@@ -67,9 +67,7 @@ pub(super) fn add_variables(task: &Task) -> bool {
 
 /// True when something is to be rendered or given to the task.
 fn has_any(task: &Task) -> bool {
-    let identities = task.identity.as_deref().into_iter().chain(&task.identities);
-    let mut identities = identities.map(|identity| identity.env || identity.file);
-    !task.templates.is_empty() || identities.any(|is_given| is_given)
+    !task.templates.is_empty() || identities::are_given(task)
 }
 
 fn setting(
