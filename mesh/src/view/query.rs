@@ -140,6 +140,17 @@ impl View {
         self.nodes.name_of(id).and_then(|name| self.nodes.row(name))
     }
 
+    /// Iterates the datacenters that nodes are in, by name.
+    pub fn datacenters(&self) -> impl Iterator<Item = &str> {
+        self.nodes.datacenters()
+    }
+
+    /// Whether any node is in the datacenter.
+    #[must_use]
+    pub fn has_datacenter(&self, name: &str) -> bool {
+        self.nodes.has_datacenter(name)
+    }
+
     /// Returns the row of an instance, draining or not.
     #[must_use]
     pub fn service(&self, key: &ServiceKey) -> Option<&Arc<Service>> {

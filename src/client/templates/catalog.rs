@@ -52,10 +52,7 @@ pub(super) fn answer(view: &View, place: &Place, query: &Query) -> Option<Value>
                 }),
             }
         }
-        Query::Datacenters => {
-            let names: BTreeSet<&str> = view.nodes().map(|one| one.datacenter.as_str()).collect();
-            json!(names)
-        }
+        Query::Datacenters => view.datacenters().collect(),
         Query::NativeService { name, choice } => {
             let mut found: Vec<Instance> = view.instances(name);
             found.retain(|one| is_native(&one.service, &place.namespace));
