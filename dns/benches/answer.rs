@@ -14,7 +14,7 @@ fn facts() -> Facts {
     let nodes = (0..INSTANCES_OF_THE_BIG_SERVICE).map(|at| Node {
         name: format!("node-{at}"),
         addresses: vec![format!("10.0.{}.{}", at / 256, at % 256)],
-        meta: Vec::new(),
+        ..Node::default()
     });
     let instance = |service: String, at: usize| Instance {
         service,

@@ -8,7 +8,7 @@ use hickory_proto::rr::rdata::{A, AAAA, CNAME, NS, PTR, SOA, SRV};
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::config::{Rules, seconds};
-use crate::name::{Labels, Query, parse};
+use crate::name::{Labels, Query, Scope, parse};
 use crate::pick::Stream;
 use crate::view::View;
 use crate::view::endpoint::Endpoint;
@@ -129,13 +129,15 @@ pub fn answer(view: &View, question: Question<'_>, cx: &Context<'_>) -> Answer {
         (_, RecordType::SOA) => draft.start_of_authority(),
         (_, RecordType::NS) => draft.name_servers(),
         (Query::NoSuchName, _) => draft.answer.code = ResponseCode::NXDomain,
-        (Query::Node { name }, _) => draft.node(name),
+        (Query::Node { name, scope }, _) => draft.node(view.node(name, scope)),
         (Query::Address(ip), _) => draft.address(ip, question.name),
-        (Query::Service { name, tag }, _) => draft.matched(name, view.service(name, tag)),
-        (Query::Mesh { name }, _) => draft.matched(name, view.mesh(name)),
-        (Query::Ingress { name }, _) => draft.matched(name, view.ingress(name)),
+        (Query::Service { name, tag, scope }, _) => {
+            draft.matched(name, view.service(name, tag, scope));
+        }
+        (Query::Mesh { name, scope }, _) => draft.matched(name, view.mesh(name, scope)),
+        (Query::Ingress { name, scope }, _) => draft.matched(name, view.ingress(name, scope)),
         (Query::Virtual { name }, _) => draft.virtual_address(name),
-        (Query::Prepared { name }, record_type) => draft.prepared(name, record_type),
+        (Query::Prepared { name, scope }, _) => draft.prepared(name, scope),
     }
     draft.finish()
 }
@@ -272,8 +274,8 @@ impl<'a> Draft<'a> {
         records
     }
 
-    fn node(&mut self, name: &[u8]) {
-        let Some(node) = self.view.node(name) else {
+    fn node(&mut self, node: Option<&NodeEntry>) {
+        let Some(node) = node else {
             self.answer.code = ResponseCode::NXDomain;
             return;
         };
@@ -361,8 +363,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn prepared(&mut self, name: &[u8], record_type: RecordType) {
-        let found = self.view.prepared(name, self.cx.seed);
+    fn prepared(&mut self, name: &[u8], scope: Scope<'_>) {
+        let found = self.view.prepared(name, scope, self.cx.seed);
         let found = found.filter(|found| !found.pool.endpoints.is_empty());
         let Some(found) = found else {
             self.answer.code = ResponseCode::NXDomain;
@@ -371,7 +373,7 @@ impl<'a> Draft<'a> {
         self.is_ordered = found.is_ordered;
         let of_service = || self.cx.rules.service_ttl(&found.service);
         let ttl = found.ttl.map_or_else(of_service, seconds);
-        if record_type == RecordType::SRV {
+        if self.question.record_type == RecordType::SRV {
             self.targets(ttl, &found.pool);
         } else {
             self.pool(&found.pool, self.question.name, ttl, 0);
@@ -432,13 +434,13 @@ impl<'a> Draft<'a> {
         let labels = Labels::read(alias);
         let view = self.view;
         match parse(&labels, view.zone()) {
-            Query::Node { name } => {
-                if let Some(node) = view.node(name) {
+            Query::Node { name, scope } => {
+                if let Some(node) = view.node(name, scope) {
                     self.node_addresses(node, alias, self.cx.rules.node_ttl(), depth + 1);
                 }
             }
-            Query::Service { name, tag } => {
-                if let Some(service) = view.service(name, tag) {
+            Query::Service { name, tag, scope } => {
+                if let Some(service) = view.service(name, tag, scope) {
                     let ttl = self.cx.rules.service_ttl(name);
                     self.pool(service, alias, ttl, depth + 1);
                 }
@@ -537,13 +539,13 @@ impl<'a> Draft<'a> {
                 .collect()
         };
         match parse(&labels, self.view.zone()) {
-            Query::Node { name } => {
-                let node = self.view.node(name);
+            Query::Node { name, scope } => {
+                let node = self.view.node(name, scope);
                 node.map(|node| addresses(&mut node.v4.iter(), &mut node.v6.iter()))
                     .unwrap_or_default()
             }
-            Query::Service { name, tag } => {
-                let pool = self.view.service(name, tag);
+            Query::Service { name, tag, scope } => {
+                let pool = self.view.service(name, tag, scope);
                 pool.map(|pool| addresses(&mut pool.v4.iter(), &mut pool.v6.iter()))
                     .unwrap_or_default()
             }

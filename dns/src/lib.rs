@@ -10,8 +10,8 @@
 //!
 //! Names outside the zone are asked of other servers, if there are any (`recurse`).
 //!
-//! Deliberately not here: other datacenters and peers; inside the zone they do not exist and are
-//! answered so.
+//! Deliberately not here: datacenters beyond those of the nodes, and peers; inside the zone they do
+//! not exist and are answered so.
 
 pub mod answer;
 mod config;

@@ -39,8 +39,8 @@ impl Endpoint {
     ) -> Option<Self> {
         let host = host(instance, node, names);
         let target = match &host {
-            Host::Node => node_target(node, names),
-            Host::Ip(ip) => names.address(*ip),
+            Host::Node => node_target(node),
+            Host::Ip(ip) => node.suffixes.address(*ip),
             Host::Alias(alias) => Some(alias.clone()),
         };
         Some(Self {
@@ -89,7 +89,9 @@ fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
         Ok(ip) => Host::Ip(ip),
         Err(_) => match host_name(&instance.address) {
             Some(alias) if node.alias.as_ref() == Some(&alias) => Host::Node,
-            Some(alias) if !names.is_service(&alias, &instance.service) => Host::Alias(alias),
+            Some(alias) if !names.is_service(&alias, &instance.service, &node.suffixes) => {
+                Host::Alias(alias)
+            }
             _ => Host::Node,
         },
     }
@@ -97,9 +99,9 @@ fn host(instance: &Instance, node: &NodeEntry, names: &ZoneNames) -> Host {
 
 /// The SRV target of an instance at its node's address: the node's name, or its address spelled as
 /// a name.
-fn node_target(node: &NodeEntry, names: &ZoneNames) -> Option<Name> {
+fn node_target(node: &NodeEntry) -> Option<Name> {
     let first = node.ips().next();
-    let spelled = || first.and_then(|ip| names.address(ip));
+    let spelled = || first.and_then(|ip| node.suffixes.address(ip));
     node.alias
         .clone()
         .or_else(|| node.fqdn.clone())

@@ -11,7 +11,7 @@ pub struct Facts {
     pub domain: String,
     /// Another name of the zone that questions may use; empty for none. Answers name the first one.
     pub alt_domain: String,
-    /// Datacenter that the names are in, one label.
+    /// Datacenter of the agent, one label.
     pub datacenter: String,
     /// All nodes; of two with the same name (in any case) the first counts.
     pub nodes: Vec<Node>,
@@ -35,6 +35,9 @@ pub struct Facts {
 pub struct Node {
     /// Node name; may contain dots.
     pub name: String,
+    /// Datacenter that it is in; empty for that of the agent. Nothing is found by one that cannot
+    /// be a label.
+    pub datacenter: String,
     /// IP addresses, the preferred one of each family first, or one host name.
     pub addresses: Vec<String>,
     /// Metadata, answered as TXT records.
@@ -110,8 +113,9 @@ pub struct InstanceChange {
 /// Finds what answers a name below `query`.
 pub trait PreparedQueries: std::fmt::Debug + Send + Sync {
     /// The instances behind a name in lower case, which may contain dots; none when no query has
-    /// it. `seed` decides the order of the instances.
-    fn execute(&self, name: &str, seed: u64) -> Option<Prepared>;
+    /// it. It is asked in a datacenter in lower case, or without one in the whole region. `seed`
+    /// decides the order of the instances.
+    fn execute(&self, name: &str, datacenter: Option<&str>, seed: u64) -> Option<Prepared>;
 }
 
 /// What answers a prepared query.

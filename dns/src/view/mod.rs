@@ -20,7 +20,7 @@ use std::time::Duration;
 use hickory_proto::rr::Name;
 
 use crate::error::Error;
-use crate::name::{Labels, Query, Zone, parse};
+use crate::name::{Labels, Query, Scope, Zone, parse};
 use endpoint::Endpoint;
 use facts::{Changes, Facts, Instance, InstanceChange, Kind, Node, PreparedQueries};
 use names::{ZoneNames, lower, prepend};
@@ -131,21 +131,30 @@ impl View {
 
     fn set_node(&mut self, name: &str, node: Option<&Node>) {
         let key = lower(name);
-        if let Some(old) = self.nodes.remove(&*key)
-            && let Some(fqdn) = &old.fqdn
-        {
-            for ip in old.ips() {
-                self.reverse.remove(ip, Owner::Node, fqdn);
+        if let Some(old) = self.nodes.remove(&*key) {
+            self.count_node(&old.datacenter, Zone::leave);
+            if let Some(fqdn) = &old.fqdn {
+                for ip in old.ips() {
+                    self.reverse.remove(ip, Owner::Node, fqdn);
+                }
             }
         }
         let Some(node) = node else { return };
         let entry = Arc::new(NodeEntry::new(node, &self.names));
+        self.count_node(&entry.datacenter, Zone::enter);
         if let Some(fqdn) = &entry.fqdn {
             for ip in entry.ips() {
                 self.reverse.add(ip, Owner::Node, fqdn);
             }
         }
         self.nodes.insert(key, entry);
+    }
+
+    /// A node came into a datacenter, or left it.
+    fn count_node(&mut self, datacenter: &[u8], change: fn(&mut Zone, &[u8])) {
+        if !self.zone.is_own(datacenter) {
+            change(Arc::make_mut(&mut self.zone), datacenter);
+        }
     }
 
     fn set_service(&mut self, kind: Kind, name: &str, instances: &[Instance]) {
@@ -200,20 +209,22 @@ impl View {
         }
     }
 
-    /// Addresses by which a service is found are no longer those, and now these.
-    fn count_names(&mut self, kind: Kind, service: &str, gone: Vec<IpAddr>, come: Vec<IpAddr>) {
+    /// Addresses by which a service is found are no longer those, and now these, each with what the
+    /// service's name ends with there.
+    fn count_names(&mut self, kind: Kind, service: &str, gone: OwnIps, come: OwnIps) {
         if kind != Kind::Service || gone == come {
             return;
         }
-        let name = service.to_ascii_lowercase();
-        let Some(fqdn) = prepend(&self.names.service_suffix, &name) else {
-            return;
-        };
-        for ip in gone {
-            self.reverse.remove(ip, Owner::Service, &fqdn);
+        let service = service.to_ascii_lowercase();
+        for (ip, suffix) in gone {
+            if let Some(fqdn) = prepend(&suffix, &service) {
+                self.reverse.remove(ip, Owner::Service, &fqdn);
+            }
         }
-        for ip in come {
-            self.reverse.add(ip, Owner::Service, &fqdn);
+        for (ip, suffix) in come {
+            if let Some(fqdn) = prepend(&suffix, &service) {
+                self.reverse.add(ip, Owner::Service, &fqdn);
+            }
         }
     }
 
@@ -244,25 +255,31 @@ impl View {
         &self.names
     }
 
-    /// The node of that lower-case name.
-    pub(crate) fn node(&self, name: &[u8]) -> Option<&NodeEntry> {
-        self.nodes.get(name).map(Arc::as_ref)
+    /// The node of that lower-case name, if it is there.
+    pub(crate) fn node(&self, name: &[u8], scope: Scope<'_>) -> Option<&NodeEntry> {
+        let node = self.nodes.get(name).map(Arc::as_ref);
+        node.filter(|node| scope.has(&node.datacenter))
     }
 
-    /// The passing instances of that lower-case service name, with that lower-case tag if one is
-    /// given.
-    pub(crate) fn service(&self, name: &[u8], tag: Option<&[u8]>) -> Option<&Pool> {
-        matching(self.services.get(name)?, tag)
+    /// The passing instances there of that lower-case service name, with that lower-case tag if one
+    /// is given.
+    pub(crate) fn service(
+        &self,
+        name: &[u8],
+        tag: Option<&[u8]>,
+        scope: Scope<'_>,
+    ) -> Option<&Pool> {
+        self.services.get(name)?.pool(tag, scope)
     }
 
-    /// What takes connections of the mesh for the service of that lower-case name.
-    pub(crate) fn mesh(&self, name: &[u8]) -> Option<&Pool> {
-        matching(self.mesh.get(name)?, None)
+    /// What takes connections of the mesh there for the service of that lower-case name.
+    pub(crate) fn mesh(&self, name: &[u8], scope: Scope<'_>) -> Option<&Pool> {
+        self.mesh.get(name)?.pool(None, scope)
     }
 
-    /// The gateways through which the service of that lower-case name is reached.
-    pub(crate) fn ingress(&self, name: &[u8]) -> Option<&Pool> {
-        matching(self.ingress.get(name)?, None)
+    /// The gateways there through which the service of that lower-case name is reached.
+    pub(crate) fn ingress(&self, name: &[u8], scope: Scope<'_>) -> Option<&Pool> {
+        self.ingress.get(name)?.pool(None, scope)
     }
 
     /// The address that stands for the service of that lower-case name.
@@ -270,10 +287,19 @@ impl View {
         self.virtuals.get(name).copied()
     }
 
-    /// What answers the prepared query of that lower-case name.
-    pub(crate) fn prepared(&self, name: &[u8], seed: u64) -> Option<PreparedMatch> {
+    /// What answers the prepared query of that lower-case name when it is asked there.
+    pub(crate) fn prepared(
+        &self,
+        name: &[u8],
+        scope: Scope<'_>,
+        seed: u64,
+    ) -> Option<PreparedMatch> {
         let queries = self.queries.as_ref()?;
-        let found = queries.execute(str::from_utf8(name).ok()?, seed)?;
+        let datacenter = match scope {
+            Scope::Region => None,
+            Scope::Datacenter(name) => Some(str::from_utf8(name).ok()?),
+        };
+        let found = queries.execute(str::from_utf8(name).ok()?, datacenter, seed)?;
         let passing = found.instances.iter().filter(|instance| instance.passing);
         let endpoints = passing.filter_map(|instance| {
             let node = self.nodes.get(&*lower(&instance.node))?;
@@ -300,13 +326,8 @@ impl View {
     }
 }
 
-/// The instances of a service, or those with a lower-case tag.
-fn matching<'a>(service: &'a Service, tag: Option<&[u8]>) -> Option<&'a Pool> {
-    match tag {
-        Some(tag) => service.by_tag.get(tag).map(Arc::as_ref),
-        None => Some(&service.all),
-    }
-}
+/// Addresses that instances have for themselves, each with what names end with there.
+type OwnIps = Vec<(IpAddr, Name)>;
 
 /// What a prepared query draws from; it may be empty.
 #[derive(Debug)]

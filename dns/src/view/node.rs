@@ -1,12 +1,13 @@
 //! Nodes, ready to be answered.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 use hickory_proto::rr::rdata::TXT;
 
 use super::facts::Node;
-use super::names::{ZoneNames, host_name, prepend};
+use super::names::{Suffixes, ZoneNames, host_name, prepend};
 
 /// Longest character string inside a TXT record, in bytes (RFC 1035, 3.3.14).
 const TXT_STRING_BYTES_MAX: usize = 255;
@@ -16,6 +17,10 @@ const TXT_STRING_BYTES_MAX: usize = 255;
 pub(crate) struct NodeEntry {
     /// `NODE.node.DC.DOMAIN`; absent when the node's name cannot be a DNS name.
     pub(crate) fqdn: Option<Name>,
+    /// Datacenter, in lower case.
+    pub(crate) datacenter: Box<[u8]>,
+    /// What names of things on it end with.
+    pub(super) suffixes: Arc<Suffixes>,
     pub(crate) v4: Vec<Ipv4Addr>,
     pub(crate) v6: Vec<Ipv6Addr>,
     /// Host name, when the node has no IP address.
@@ -25,8 +30,11 @@ pub(crate) struct NodeEntry {
 
 impl NodeEntry {
     pub(super) fn new(node: &Node, names: &ZoneNames) -> Self {
+        let (datacenter, suffixes) = names.of_datacenter(&node.datacenter);
         let mut entry = Self {
-            fqdn: prepend(&names.node_suffix, &node.name),
+            fqdn: prepend(&suffixes.node, &node.name),
+            datacenter,
+            suffixes,
             v4: Vec::new(),
             v6: Vec::new(),
             alias: None,

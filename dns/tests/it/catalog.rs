@@ -19,8 +19,10 @@ pub(crate) struct Scenario {
 struct Queries(BTreeMap<String, Prepared>);
 
 impl PreparedQueries for Queries {
-    fn execute(&self, name: &str, _seed: u64) -> Option<Prepared> {
-        self.0.get(name).cloned()
+    /// `NAME@DATACENTER` is what the query finds there.
+    fn execute(&self, name: &str, datacenter: Option<&str>, _seed: u64) -> Option<Prepared> {
+        let there = datacenter.and_then(|datacenter| self.0.get(&format!("{name}@{datacenter}")));
+        there.or_else(|| self.0.get(name)).cloned()
     }
 }
 
@@ -64,11 +66,10 @@ impl Scenario {
             ["alt_domain", domain] => self.facts.alt_domain = (*domain).to_owned(),
             ["datacenter", datacenter] => self.facts.datacenter = (*datacenter).to_owned(),
             ["server", name] => self.facts.servers.push((*name).to_owned()),
-            ["node", name, addresses, meta @ ..] => self.facts.nodes.push(Node {
-                name: (*name).to_owned(),
-                addresses: addresses.split(',').map(str::to_owned).collect(),
-                meta: meta.iter().map(|pair| split(pair)).collect(),
-            }),
+            ["node", node @ ..] => self.facts.nodes.push(self::node("", node)),
+            ["in", datacenter, "node", node @ ..] => {
+                self.facts.nodes.push(self::node(datacenter, node));
+            }
             ["instance", service, node, place, options @ ..] => {
                 self.facts
                     .instances
@@ -110,6 +111,19 @@ impl Scenario {
                     .insert(service.to_owned(), Duration::from_secs(number()));
             }
         }
+    }
+}
+
+/// Reads `NAME ADDRESS[,ADDRESS…] [KEY=VALUE…]`.
+fn node(datacenter: &str, words: &[&str]) -> Node {
+    let [name, addresses, meta @ ..] = words else {
+        panic!("not a node: {words:?}");
+    };
+    Node {
+        name: (*name).to_owned(),
+        datacenter: datacenter.to_owned(),
+        addresses: addresses.split(',').map(str::to_owned).collect(),
+        meta: meta.iter().map(|pair| split(pair)).collect(),
     }
 }
 

@@ -7,12 +7,14 @@ use proptest::prelude::*;
 
 const NODES: [&str; 3] = ["n0", "n1", "N2"];
 const SERVICES: [&str; 3] = ["web", "db", "api"];
+/// That of the zone, as it is said and unsaid, and others.
+const DATACENTERS: [&str; 4] = ["", "dc1", "dc2", "Dc3"];
 
-/// One step: a node with or without an address, which tells of its instances one by one or of
-/// whole services; the instances of a service; or one of them.
+/// One step: a node with or without an address and where it is, which tells of its instances one by
+/// one or of whole services; the instances of a service; or one of them.
 #[derive(Debug, Clone)]
 enum Step {
-    Node(usize, Option<u8>, bool),
+    Node(usize, Option<(u8, usize)>, bool),
     Service(Kind, usize, Vec<(usize, u8, bool)>),
     Instance(Kind, usize, usize, (usize, u8, bool), bool),
     Virtual(usize, u8),
@@ -27,8 +29,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]);
     let instance = (0..NODES.len(), 0..4_u8, any::<bool>());
     prop_oneof![
-        (0..NODES.len(), prop::option::of(0..4_u8), any::<bool>())
-            .prop_map(|(node, ip, one_by_one)| Step::Node(node, ip, one_by_one)),
+        (
+            0..NODES.len(),
+            prop::option::of((0..4_u8, 0..DATACENTERS.len())),
+            any::<bool>()
+        )
+            .prop_map(|(node, place, one_by_one)| Step::Node(node, place, one_by_one)),
         (
             kind.clone(),
             0..SERVICES.len(),
@@ -81,11 +87,12 @@ fn changed(kind: Kind, row: &Instance, now: Option<Instance>) -> InstanceChange 
 
 fn apply(facts: &mut Facts, step: &Step) -> Changes {
     match step {
-        Step::Node(at, ip, one_by_one) => {
+        Step::Node(at, place, one_by_one) => {
             let name = NODES[*at];
             facts.nodes.retain(|node| node.name != name);
-            let node = ip.map(|ip| Node {
+            let node = place.map(|(ip, datacenter)| Node {
                 name: name.to_owned(),
+                datacenter: DATACENTERS[datacenter].to_owned(),
                 addresses: vec![format!("10.0.0.{ip}")],
                 meta: Vec::new(),
             });
@@ -180,12 +187,16 @@ fn questions() -> Vec<(Name, RecordType)> {
     for service in SERVICES {
         for kind in ["service", "connect", "ingress", "virtual"] {
             ask(format!("{service}.{kind}.consul."), RecordType::A);
-            ask(format!("{service}.{kind}.consul."), RecordType::SRV);
+            for of in ["", ".dc1", ".dc2", ".dc3"] {
+                ask(format!("{service}.{kind}{of}.consul."), RecordType::SRV);
+            }
         }
         ask(format!("t1.{service}.service.consul."), RecordType::SRV);
+        ask(format!("t1.{service}.service.dc2.consul."), RecordType::SRV);
     }
     for node in NODES {
         ask(format!("{node}.node.consul."), RecordType::ANY);
+        ask(format!("{node}.node.dc2.consul."), RecordType::ANY);
     }
     for ip in 0..4 {
         ask(format!("{ip}.0.0.10.in-addr.arpa."), RecordType::PTR);

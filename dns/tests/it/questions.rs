@@ -21,6 +21,7 @@ fn view(passing: &[bool], name_service: &str) -> View {
             name: format!("n{at}"),
             addresses: vec![format!("{octet}.0.{}.{}", at / 256, at % 256)],
             meta: vec![("at".to_owned(), at.to_string())],
+            ..Node::default()
         });
         facts.instances.push(Instance {
             service: name_service.to_owned(),

@@ -1,15 +1,16 @@
 //! Prepared queries: which one a name means, what it asks then, and which instances answer it.
 //!
 //! [`check`] is asked before a query is stored, [`resolve`] finds and renders one, [`execute`]
-//! picks the instances. Other datacenters and peers are not known here, so a query never fails
-//! over; the places that it names are kept.
+//! picks the instances. A query that is asked in one datacenter and finds nothing there fails over
+//! to the others that it names; one that is asked in the whole region has no others. Peers are not
+//! known here; those that it names are kept.
 
 mod template;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::model::{NAME_PREFIX_MATCH, PreparedQuery, ServiceQuery, Status};
+use crate::model::{NAME_PREFIX_MATCH, PreparedQuery, QueryFailover, ServiceQuery, Status};
 use crate::view::{Instance, View};
 
 /// What a seed grows by for each number that is drawn from it.
@@ -173,22 +174,83 @@ pub fn resolve(
 pub struct Asker<'a> {
     /// Name of the node whose neighbors come first; none for any order.
     pub near: Option<&'a str>,
+    /// Datacenter in which is asked, in any case; none for the whole region.
+    pub datacenter: Option<&'a str>,
     /// Decides the order; any number, a new one each time.
     pub seed: u64,
 }
 
-/// The instances that answer a rendered query: shuffled, then the nearest first if that is asked
-/// for.
+/// What answers a query.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The instances: shuffled, then the nearest first if that is asked for.
+    pub instances: Vec<Instance>,
+    /// The other datacenter that was asked last; none when it was the one that was meant.
+    pub failed_over_to: Option<String>,
+    /// How many other datacenters were asked.
+    pub failovers: u32,
+}
+
+/// What answers a rendered query.
 #[must_use]
-pub fn execute(view: &View, query: &PreparedQuery, asker: Asker<'_>) -> Vec<Instance> {
+pub fn execute(view: &View, query: &PreparedQuery, asker: Asker<'_>) -> Found {
     let of = &query.service;
-    let mut instances = view.instances(&of.service);
-    instances.retain(|instance| is_wanted(of, instance));
+    let mut wanted = view.instances(&of.service);
+    wanted.retain(|instance| is_wanted(of, instance));
+    let Some(asked) = asker.datacenter else {
+        return Found {
+            instances: in_order(view, wanted, asker),
+            ..Found::default()
+        };
+    };
+    let there = |datacenter: &str| -> Vec<Instance> {
+        let is_there = |row: &&Instance| row.node.datacenter.eq_ignore_ascii_case(datacenter);
+        wanted.iter().filter(is_there).cloned().collect()
+    };
+    let mut found = Found {
+        instances: there(asked),
+        ..Found::default()
+    };
+    for other in others(view, &of.failover, asked) {
+        if !found.instances.is_empty() {
+            break;
+        }
+        found.instances = there(other);
+        found.failed_over_to = Some(other.to_owned());
+        found.failovers += 1;
+    }
+    Found {
+        instances: in_order(view, found.instances, asker),
+        ..found
+    }
+}
+
+fn in_order(view: &View, mut instances: Vec<Instance>, asker: Asker<'_>) -> Vec<Instance> {
     shuffle(&mut instances, asker.seed);
     if let Some(near) = asker.near {
         instances.sort_by_key(|instance| view.nearness(near, &instance.node.name));
     }
     instances
+}
+
+/// The datacenters that a query is asked in when there is nothing in `asked`, each once: so many of
+/// the nearest, then those that it names. No distances are measured, so the nearest are the first
+/// by name. One that the region does not have is passed over.
+fn others<'a>(view: &'a View, failover: &'a QueryFailover, asked: &str) -> Vec<&'a str> {
+    let nearest = usize::try_from(failover.nearest_n).unwrap_or(0);
+    let by_name = view.datacenters();
+    let by_name = by_name.filter(|name| !name.eq_ignore_ascii_case(asked));
+    let mut others: Vec<&str> = by_name.take(nearest).collect();
+    let named = failover.datacenters.iter().flatten().map(String::as_str);
+    let targets = failover.targets.iter().flatten();
+    let targets = targets.map(|target| target.datacenter.as_str());
+    for name in named.chain(targets) {
+        let is_new = !name.eq_ignore_ascii_case(asked) && !others.contains(&name);
+        if is_new && view.has_datacenter(name) {
+            others.push(name);
+        }
+    }
+    others
 }
 
 fn is_wanted(of: &ServiceQuery, instance: &Instance) -> bool {

@@ -197,7 +197,7 @@ fn a_query_picks_instances_by_health_tags_and_metadata() {
     let check = |expected: &str, change: fn(&mut ServiceQuery)| {
         let mut query = query("q", "web");
         change(&mut query.service);
-        let found = execute(&snapshot, &query, Asker::default());
+        let found = execute(&snapshot, &query, Asker::default()).instances;
         let mut names: Vec<&str> = found.iter().map(|row| row.node.name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names.join(" "), expected, "{query:?}");
@@ -222,8 +222,12 @@ fn the_order_is_one_of_the_seed_and_the_asked_node_comes_first() {
     let snapshot = state.snapshot();
     let query = query("q", "web");
     let order = |seed, near| -> String {
-        let asker = Asker { near, seed };
-        let found = execute(&snapshot, &query, asker);
+        let asker = Asker {
+            near,
+            seed,
+            datacenter: None,
+        };
+        let found = execute(&snapshot, &query, asker).instances;
         found.iter().map(|row| row.node.name.as_str()).collect()
     };
     let orders: std::collections::BTreeSet<String> =
@@ -234,4 +238,58 @@ fn the_order_is_one_of_the_seed_and_the_asked_node_comes_first() {
         assert!(order(seed, Some("d")).starts_with('d'));
         assert_eq!(order(seed, Some("unknown")), order(seed, None));
     }
+}
+
+#[test]
+fn a_query_that_finds_nothing_in_its_datacenter_is_asked_in_others() {
+    let placed = |node: &str, datacenter: &str, status| {
+        let mut register = instance(node, status, &[]);
+        register.node.datacenter = datacenter.to_owned();
+        register
+    };
+    let state = state(
+        Vec::new(),
+        vec![
+            placed("a", "dc1", Status::Critical),
+            placed("b", "dc2", Status::Critical),
+            placed("c", "Dc3", Status::Passing),
+            placed("d", "dc4", Status::Passing),
+        ],
+    );
+    let snapshot = state.snapshot();
+    let check = |asked: Option<&str>, expected: (&str, &str, u32), change: fn(&mut _)| {
+        let mut query = query("q", "web");
+        change(&mut query.service.failover);
+        let asker = Asker {
+            datacenter: asked,
+            ..Asker::default()
+        };
+        let found = execute(&snapshot, &query, asker);
+        let rows = found.instances.iter();
+        let mut names: Vec<&str> = rows.map(|row| row.node.name.as_str()).collect();
+        names.sort_unstable();
+        let place = found.failed_over_to.as_deref().unwrap_or("-");
+        assert_eq!((&*names.join(" "), place, found.failovers), expected);
+    };
+    let none: fn(&mut QueryFailover) = |_| {};
+    check(None, ("c d", "-", 0), none);
+    check(Some("dc3"), ("c", "-", 0), none);
+    check(Some("dc1"), ("", "-", 0), none);
+    check(None, ("c d", "-", 0), |of| of.nearest_n = 2);
+    check(Some("dc4"), ("d", "-", 0), |of| of.nearest_n = 9);
+    // By name: `Dc3` is before `dc2`.
+    check(Some("dc1"), ("c", "Dc3", 1), |of| of.nearest_n = 1);
+    check(Some("dc1"), ("d", "dc4", 2), |of| {
+        of.datacenters = Some(texts(&["dc1", "dc9", "dc2", "dc2", "dc4", "Dc3"]));
+    });
+    check(Some("dc1"), ("", "dc2", 1), |of| {
+        of.datacenters = Some(texts(&["dc2"]));
+    });
+    check(Some("dc2"), ("d", "dc4", 1), |of| {
+        let target = |peer: &str, datacenter: &str| FailoverTarget {
+            peer: peer.to_owned(),
+            datacenter: datacenter.to_owned(),
+        };
+        of.targets = Some(vec![target("far", ""), target("", "dc4")]);
+    });
 }

@@ -175,6 +175,7 @@ fn node(row: &mesh::model::Node) -> dns::Node {
     let meta = row.meta.iter();
     dns::Node {
         name: row.name.to_string(),
+        datacenter: row.datacenter.clone(),
         addresses: vec![row.address.clone()],
         meta: meta
             .map(|(key, value)| (key.clone(), value.clone()))
@@ -258,7 +259,7 @@ struct Queries {
 }
 
 impl dns::PreparedQueries for Queries {
-    fn execute(&self, name: &str, seed: u64) -> Option<dns::Prepared> {
+    fn execute(&self, name: &str, datacenter: Option<&str>, seed: u64) -> Option<dns::Prepared> {
         // What cannot be rendered has no answer.
         let query = prepared::resolve(&self.catalog, name, "").ok()??;
         let near = match query.service.near.as_str() {
@@ -269,7 +270,12 @@ impl dns::PreparedQueries for Queries {
         };
         // Whether instances in warning answer is what the query says.
         let shown = |row: &Instance| instance(&Zone::default(), &row.service.name, row);
-        let found = prepared::execute(&self.catalog, &query, Asker { near, seed });
+        let asker = Asker {
+            near,
+            datacenter,
+            seed,
+        };
+        let found = prepared::execute(&self.catalog, &query, asker).instances;
         let ttl = Span::parse(&query.dns.ttl).ok();
         Some(dns::Prepared {
             service: query.service.service.clone(),

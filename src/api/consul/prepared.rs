@@ -285,9 +285,10 @@ async fn execute(
     let near = query.near(snapshot.view(), &catalog).or(own);
     let asker = Asker {
         near: near.as_deref(),
+        datacenter: None,
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
     };
-    let mut instances = prepared::execute(&snapshot, &found, asker);
+    let mut instances = prepared::execute(&snapshot, &found, asker).instances;
     instances.truncate(limit);
     let executed = Executed {
         service: &found.service.service,
