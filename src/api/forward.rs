@@ -7,7 +7,7 @@
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::{FromRequest as _, Request, State},
-    http::{HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts},
+    http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -30,6 +30,8 @@ use super::{
 };
 use server::{ClusterError, Dialect, LEADER_TIMEOUT};
 
+/// Header of a request to the leader: the datacenter of the agent that was asked.
+pub(super) const ASKED_IN: HeaderName = HeaderName::from_static("x-trivet-datacenter");
 /// The region that a job names when it means that of the agent.
 pub(super) const ANY_REGION: &str = "global";
 /// How soon a request is made again that found no leader.
@@ -96,6 +98,16 @@ impl Forward {
         }
         let region = parts(uri).1.get("region")?.to_owned();
         (!region.is_empty() && region != self.server.region()).then_some(region)
+    }
+
+    /// Lets the leader know which datacenter a write to the catalog means that names none.
+    fn say_where(&self, request: &mut Request) {
+        if matches!(self.dialect, Dialect::Catalog)
+            && !is_read(request.method())
+            && let Ok(datacenter) = HeaderValue::from_bytes(self.server.datacenter().as_bytes())
+        {
+            request.headers_mut().insert(ASKED_IN, datacenter);
+        }
     }
 
     /// The pipe to where the request belongs; none when that is here.
@@ -173,7 +185,7 @@ pub(super) async fn forward(
     } else {
         Ok(request)
     };
-    let request = match named {
+    let mut request = match named {
         Ok(request) => request,
         Err(error) => return error.into_response(),
     };
@@ -181,6 +193,7 @@ pub(super) async fn forward(
     if is_carried || forward.place(&request) == Place::Here {
         return answer(&forward, request, next, is_carried).await;
     }
+    forward.say_where(&mut request);
     let (again, mut request) = match Again::keep(request, forward.server.leads()).await {
         Ok(kept) => kept,
         Err(error) => return error.into_response(),

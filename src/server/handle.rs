@@ -389,6 +389,11 @@ impl Handle {
         &self.core.config.region
     }
 
+    /// The datacenter of this agent.
+    pub fn datacenter(&self) -> &str {
+        &self.core.config.datacenter
+    }
+
     /// The regions whose servers are known, that of this one among them.
     pub fn regions(&self) -> BTreeSet<String> {
         let own = self.core.config.region.clone();

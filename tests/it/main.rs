@@ -29,6 +29,7 @@ mod cluster;
 mod cluster_faults;
 mod containers;
 mod cut_off;
+mod datacenters;
 mod defined;
 mod deploys;
 mod disk;

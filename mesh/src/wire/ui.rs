@@ -50,7 +50,7 @@ pub struct ServiceOverview {
     pub kind: String,
     /// Name.
     pub name: ServiceName,
-    /// Datacenter.
+    /// Datacenter that its instances are in; that of the agent if they are in several.
     pub datacenter: String,
     /// Tags of all instances; null for none.
     pub tags: Option<BTreeSet<String>>,
@@ -79,7 +79,7 @@ pub struct ServiceOverview {
 }
 
 impl ServiceOverview {
-    /// Counts instances of a view by service; `datacenter` is theirs.
+    /// Counts instances of a view by service; `datacenter` is that of the agent.
     #[must_use]
     pub fn all(view: &View, datacenter: &str, instances: &[Instance]) -> Vec<Self> {
         let mut of_service: BTreeMap<&ServiceName, Vec<&Instance>> = BTreeMap::new();
@@ -98,7 +98,7 @@ impl ServiceOverview {
         let mut checks = BTreeMap::new();
         let mut overview = Self {
             name: name.clone(),
-            datacenter: datacenter.to_owned(),
+            datacenter: common(instances).unwrap_or(datacenter).to_owned(),
             instance_count: instances.len(),
             connected_with_proxy: view
                 .mesh_instances(name)
@@ -132,4 +132,11 @@ impl ServiceOverview {
             ..overview
         }
     }
+}
+
+/// The datacenter that all instances are in.
+fn common<'a>(instances: &[&'a Instance]) -> Option<&'a str> {
+    let mut names = instances.iter().map(|row| row.node.datacenter.as_str());
+    let first = names.next().filter(|name| !name.is_empty())?;
+    names.all(|name| name == first).then_some(first)
 }

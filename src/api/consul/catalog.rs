@@ -48,7 +48,7 @@ pub(super) async fn missing_node() -> Error {
 }
 
 async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    json(&query, &[&catalog.agent().datacenter])
+    json(&query, &catalog.datacenters())
 }
 
 async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
@@ -73,7 +73,7 @@ async fn services(State(catalog): State<Catalog>, query: Query) -> Result<Respon
     let wanted = query.wanted::<CatalogService>()?;
     let index = |snapshot: &View| {
         let services = snapshot.table_index(Table::Services);
-        if query.wants_all_nodes() {
+        if query.wants_all_services() {
             services
         } else {
             services.max(snapshot.table_index(Table::Nodes))
@@ -91,7 +91,7 @@ fn service_tags(
     query: &Query,
     wanted: &Wanted,
 ) -> BTreeMap<ServiceName, BTreeSet<String>> {
-    if query.wants_all_nodes() {
+    if query.wants_all_services() {
         return snapshot.service_tags();
     }
     let mut services: BTreeMap<ServiceName, BTreeSet<String>> = BTreeMap::new();
@@ -168,7 +168,7 @@ async fn node(
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<CatalogServiceEntry>()?;
     let view = |snapshot: &View| {
-        let node = find_node(snapshot, &name)?;
+        let node = find_node(snapshot, &name).filter(|node| query.is_there(node))?;
         let rows = services_of(snapshot, node, &wanted).into_iter();
         Some(CatalogNodeServices {
             node: node.into(),
@@ -192,7 +192,7 @@ async fn node_services(
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<CatalogServiceEntry>()?;
     let view = |snapshot: &View| {
-        let node = find_node(snapshot, &name);
+        let node = find_node(snapshot, &name).filter(|node| query.is_there(node));
         CatalogNodeServiceList {
             node: node.map(Into::into),
             services: node.map(|node| services_of(snapshot, node, &wanted)),

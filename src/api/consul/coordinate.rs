@@ -8,7 +8,7 @@ use mesh::model::{CheckKey, Node, SERF_HEALTH};
 use mesh::view::{Table, View};
 use mesh::wire::Coordinate;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::catalog::missing_node;
 use super::query::{Query, answer, json as answer_json};
@@ -50,21 +50,29 @@ fn has_agent(snapshot: &View, node: &Node) -> bool {
 }
 
 async fn datacenters(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    let datacenter = &catalog.agent().datacenter;
     let servers = catalog.cluster().servers;
     let snapshot = catalog.snapshot();
-    let places: Vec<Entry> = servers
-        .iter()
-        .filter_map(|server| snapshot.node(&server.name))
-        .map(|node| entry(&format!("{}.{datacenter}", node.name)))
-        .collect();
-    let map = json!([{ "Datacenter": datacenter, "AreaID": "wan", "Coordinates": places }]);
-    answer_json(&query, &map)
+    let of = |datacenter: String| {
+        let nodes = servers
+            .iter()
+            .filter_map(|server| snapshot.node(&server.name));
+        let places: Vec<Entry> = nodes
+            .filter(|node| node.datacenter == datacenter)
+            .map(|node| entry(&format!("{}.{datacenter}", node.name)))
+            .collect();
+        // Only one with servers has a place, and that of the agent.
+        let is_shown = !places.is_empty() || datacenter == catalog.agent().datacenter;
+        let map = || json!({ "Datacenter": datacenter, "AreaID": "wan", "Coordinates": places });
+        is_shown.then(map)
+    };
+    let maps: Vec<Value> = catalog.datacenters().into_iter().filter_map(of).collect();
+    answer_json(&query, &maps)
 }
 
 async fn nodes(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
     let view = |snapshot: &View| -> Vec<Entry> {
-        let nodes = snapshot.nodes().filter(|node| has_agent(snapshot, node));
+        let nodes = snapshot.nodes().filter(|node| query.is_there(node));
+        let nodes = nodes.filter(|node| has_agent(snapshot, node));
         nodes.map(|node| entry(&node.name)).collect()
     };
     let index = |snapshot: &View| snapshot.table_index(Table::Nodes);
@@ -77,7 +85,7 @@ async fn node(
     query: Query,
 ) -> Result<Response, Error> {
     let find = |snapshot: &View| -> Option<Entry> {
-        let node = snapshot.node(&name)?;
+        let node = snapshot.node(&name).filter(|node| query.is_there(node))?;
         has_agent(snapshot, node).then(|| entry(&name))
     };
     let is_known = find(&catalog.snapshot()).is_some();

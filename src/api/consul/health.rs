@@ -135,7 +135,7 @@ async fn state(
     };
     let index = |snapshot: &View| {
         let checks = snapshot.table_index(Table::Checks);
-        if query.node_meta.is_empty() {
+        if query.wants_all_nodes() {
             checks
         } else {
             checks.max(snapshot.table_index(Table::Nodes))
@@ -151,7 +151,9 @@ async fn node(
 ) -> Result<Response, Error> {
     let wanted = query.wanted::<HealthCheck>()?;
     let view = |snapshot: &View| -> Vec<HealthCheck> {
-        let checks = snapshot.checks_of_node(&name);
+        let node = snapshot.node(&name).filter(|node| query.is_there(node));
+        let checks = node.into_iter();
+        let checks = checks.flat_map(|node| snapshot.checks_of_node(&node.name));
         wanted.of(checks.map(|check| HealthCheck::of(snapshot, check)))
     };
     answer(catalog, &query, |snapshot| snapshot.node_index(&name), view).await
@@ -165,7 +167,7 @@ fn shown<'a>(
     checks: impl Iterator<Item = &'a Check>,
 ) -> Vec<HealthCheck> {
     let wants = |check: &&Check| {
-        query.node_meta.is_empty()
+        query.wants_all_nodes()
             || snapshot
                 .node(&check.node)
                 .is_some_and(|node| query.wants_node(node))

@@ -35,7 +35,7 @@ async fn node(
     query: Query,
 ) -> Result<Response, Error> {
     let view = |snapshot: &View| {
-        let node = find_node(snapshot, &name);
+        let node = find_node(snapshot, &name).filter(|node| query.is_there(node));
         node.map(|node| NodeOverview::of(snapshot, node))
     };
     if view(&catalog.snapshot()).is_none() && query.index() == 0 {

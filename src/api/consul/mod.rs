@@ -39,6 +39,7 @@ mod tests;
 mod txn;
 mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -196,6 +197,26 @@ impl Catalog {
 
     fn snapshot(&self) -> Arc<View> {
         Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// The datacenters of the region: that of this agent, then the others by name.
+    fn datacenters(&self) -> Vec<String> {
+        let own = &self.agent().datacenter;
+        let (replica, server) = (self.snapshot(), self.server().snapshot());
+        let known = replica
+            .datacenters()
+            .chain(server.mesh.view().datacenters());
+        let others: BTreeSet<&str> = known.filter(|name| name != own).collect();
+        let others = others.into_iter().map(str::to_owned);
+        std::iter::once(own.clone()).chain(others).collect()
+    }
+
+    /// Whether the region has the datacenter.
+    fn has_datacenter(&self, name: &str) -> bool {
+        let is_of_servers = || self.server().snapshot().mesh.view().has_datacenter(name);
+        name == self.agent().datacenter
+            || self.snapshots.borrow().has_datacenter(name)
+            || is_of_servers()
     }
 
     fn cluster(&self) -> Cluster {

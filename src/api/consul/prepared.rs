@@ -52,7 +52,7 @@ struct Executed<'a> {
     dns: &'a mesh::model::QueryDns,
     datacenter: &'a str,
     peer_name: &'static str,
-    /// Always 0: no other datacenter is known.
+    /// How many other datacenters were asked.
     failovers: u32,
     #[serde(flatten)]
     meta: Meta,
@@ -285,18 +285,21 @@ async fn execute(
     let near = query.near(snapshot.view(), &catalog).or(own);
     let asker = Asker {
         near: near.as_deref(),
-        datacenter: None,
+        datacenter: query.datacenter.as_deref(),
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
     };
-    let mut instances = prepared::execute(&snapshot, &found, asker).instances;
+    let answer = prepared::execute(&snapshot, &found, asker);
+    let own = &catalog.agent().datacenter;
+    let asked = query.datacenter.as_ref().unwrap_or(own);
+    let mut instances = answer.instances;
     instances.truncate(limit);
     let executed = Executed {
         service: &found.service.service,
         nodes: instances.iter().map(Into::into).collect(),
         dns: &found.dns,
-        datacenter: &catalog.agent().datacenter,
+        datacenter: answer.failed_over_to.as_ref().unwrap_or(asked),
         peer_name: "",
-        failovers: 0,
+        failovers: answer.failovers,
         meta: META,
     };
     let response = answer_json(&query, &executed)?;

@@ -42,6 +42,8 @@ pub(super) struct Query {
     /// Address of whoever asks, when it is known.
     asker: Option<IpAddr>,
     pub(super) wants_wan: bool,
+    /// Datacenter that the answer is about, one of the region; none for all of them.
+    pub(super) datacenter: Option<String>,
     /// Only instances without a failing check.
     pub(super) is_passing: bool,
     /// Tags that must all be present.
@@ -51,11 +53,24 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// Whether the node has every pair of metadata that was asked for.
+    /// Whether the node is where was asked for, and has every pair of metadata.
     pub(super) fn wants_node(&self, node: &Node) -> bool {
-        self.node_meta
-            .iter()
-            .all(|(key, value)| node.meta.get(key) == Some(value))
+        self.is_there(node)
+            && self
+                .node_meta
+                .iter()
+                .all(|(key, value)| node.meta.get(key) == Some(value))
+    }
+
+    /// Whether the node is in the datacenter that was asked for.
+    pub(super) fn is_there(&self, node: &Node) -> bool {
+        let asked = self.datacenter.as_ref();
+        asked.is_none_or(|asked| node.datacenter == *asked)
+    }
+
+    /// Whether what is on any node is wanted.
+    pub(super) fn wants_all_nodes(&self) -> bool {
+        self.node_meta.is_empty() && self.datacenter.is_none()
     }
 
     /// The same for whatever tags.
@@ -147,9 +162,9 @@ impl Query {
         Some(format!("{}?{parameters}", self.path))
     }
 
-    /// Whether nothing but the services themselves decides which of them are shown.
-    pub(super) fn wants_all_nodes(&self) -> bool {
-        self.node_meta.is_empty() && self.parameters.get("filter").is_none()
+    /// Whether all services are shown.
+    pub(super) fn wants_all_services(&self) -> bool {
+        self.wants_all_nodes() && self.parameters.get("filter").is_none()
     }
 }
 
@@ -222,6 +237,7 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
         path: String::new(),
         asker: None,
         wants_wan: parameters.get("wan").is_some(),
+        datacenter: datacenter(&parameters, catalog)?,
         is_passing: is_passing?.unwrap_or(false),
         tags: parameters
             .all("tag")
@@ -235,14 +251,19 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
             .collect(),
         parameters,
     };
-    let is_local = |dc: &str| dc.is_empty() || dc == catalog.agent().datacenter;
-    if !query.parameters.all("dc").all(is_local) {
-        return Err(Error::internal("No path to datacenter"));
-    }
     if query.consistency == Consistency::Consistent && catalog.cluster.borrow().leader.is_none() {
         return Err(Error::no_leader());
     }
     Ok(query)
+}
+
+/// The datacenter that is asked for, if the region has it.
+fn datacenter(parameters: &Parameters, catalog: &Catalog) -> Result<Option<String>, Error> {
+    let asked = || parameters.all("dc").filter(|name| !name.is_empty());
+    if !asked().all(|name| catalog.has_datacenter(name)) {
+        return Err(Error::internal("No path to datacenter"));
+    }
+    Ok(asked().next().map(str::to_owned))
 }
 
 /// Refuses what would otherwise be silently left out of the answer.

@@ -1,9 +1,11 @@
 //! Rows that somebody writes into the catalog without an agent.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use mesh::model::{CheckId, Node, NodeId, NodeName, ServiceId};
 use mesh::state::{Command, Deregister, Register, Rejected};
@@ -15,6 +17,10 @@ use super::query::{Query, json};
 use super::{Catalog, refusals, write};
 use crate::body::Raw;
 use crate::error::Error;
+use crate::forward::ASKED_IN;
+
+/// Longest name of a datacenter that is registered, bytes: one label of a name in DNS.
+const DATACENTER_BYTES_MAX: usize = 63;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -29,6 +35,7 @@ struct Posted {
     #[serde(rename = "ID")]
     id: NodeId,
     node: NodeName,
+    datacenter: String,
     address: String,
     tagged_addresses: BTreeMap<String, String>,
     node_meta: BTreeMap<String, String>,
@@ -41,6 +48,7 @@ struct Posted {
 async fn register(
     State(catalog): State<Catalog>,
     query: Query,
+    headers: HeaderMap,
     raw: Raw,
 ) -> Result<Response, Error> {
     let posted: Posted = body(&raw)?;
@@ -59,6 +67,13 @@ async fn register(
         return Err(Error::internal(problem));
     }
     metadata::check_node(&posted.node_meta)?;
+    if let Some(problem) = no_datacenter(&catalog, &posted.datacenter) {
+        return Err(Error::internal(problem));
+    }
+    let datacenter = match posted.datacenter {
+        posted if posted.is_empty() => meant(&catalog, &query, &headers),
+        posted => posted,
+    };
     let service = posted.service.as_ref().map(|service| {
         if service.name.is_empty() {
             return Err(Error::internal(
@@ -76,7 +91,7 @@ async fn register(
             id: posted.id,
             name: posted.node.clone(),
             address: posted.address,
-            datacenter: catalog.agent().datacenter.clone(),
+            datacenter,
             meta: posted.node_meta,
             tagged_addresses: posted.tagged_addresses,
             ..Node::default()
@@ -101,6 +116,7 @@ async fn register(
 #[serde(rename_all = "PascalCase", default)]
 struct PostedRemoval {
     node: NodeName,
+    datacenter: String,
     #[serde(rename = "ServiceID")]
     service_id: ServiceId,
     #[serde(rename = "CheckID")]
@@ -115,6 +131,17 @@ async fn deregister(
     let posted: PostedRemoval = body(&raw)?;
     if posted.node.is_empty() {
         return Err(Error::internal("Must provide node"));
+    }
+    let snapshot = catalog.server().snapshot();
+    let node = snapshot.mesh.view().node(&posted.node);
+    let is_elsewhere = |node: &Arc<Node>| {
+        let asked = Some(&posted.datacenter).filter(|name| !name.is_empty());
+        let asked = asked.or(query.datacenter.as_ref());
+        asked.is_some_and(|asked| node.datacenter != *asked)
+    };
+    if node.is_some_and(is_elsewhere) {
+        // There is no such node where it is to be removed.
+        return json(&query, &true);
     }
     let (service_id, check_id) = (posted.service_id.or_none(), posted.check_id.or_none());
     let is_node = service_id.is_none() && check_id.is_none();
@@ -133,6 +160,27 @@ async fn deregister(
         Ok(_) | Err(server::Rejected::Mesh(Rejected::OfAllocation { .. })) => json(&query, &true),
         Err(rejected) => Err(refusals::of(rejected)),
     }
+}
+
+/// The datacenter of a node whose registration names none: the one that is asked, else that of the
+/// agent that was.
+pub(super) fn meant(catalog: &Catalog, query: &Query, headers: &HeaderMap) -> String {
+    let asked = headers.get(ASKED_IN).map(HeaderValue::as_bytes);
+    let asked = asked.and_then(|name| str::from_utf8(name).ok());
+    let named = query.datacenter.as_deref().or(asked);
+    named.unwrap_or(&catalog.agent().datacenter).to_owned()
+}
+
+/// What is wrong with the name of a datacenter that is new to the region: it is to stand in names
+/// of DNS.
+pub(super) fn no_datacenter(catalog: &Catalog, name: &str) -> Option<String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_fine = name.len() <= DATACENTER_BYTES_MAX && name.bytes().all(is_allowed);
+    (!is_fine && !catalog.has_datacenter(name)).then(|| {
+        format!(
+            "datacenter cannot be {name:?}: use at most {DATACENTER_BYTES_MAX} letters, digits, - and _"
+        )
+    })
 }
 
 /// Whether an agent of this cluster looks after the node.

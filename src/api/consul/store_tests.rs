@@ -1538,3 +1538,99 @@ async fn both_apis_show_and_set_how_the_servers_look_after_their_group() {
     let refused = set(index, r#"{"EnableCustomUpgrades":true}"#).await;
     assert_eq!(refused.status, 501, "{}", refused.body);
 }
+
+/// The datacenters of the region share one store, and a registration says where its node is.
+#[tokio::test]
+async fn nodes_are_registered_in_a_datacenter_of_the_region() {
+    let store = Store::start().await;
+    let register = "PUT /v1/catalog/register";
+    let of = |node: &str, datacenter: &str| {
+        let body = json!({
+            "Node": node, "Address": "192.0.2.9", "Datacenter": datacenter,
+            "Service": {"Service": "ext", "Port": 80},
+        });
+        body.to_string()
+    };
+    let (here, far) = (of("here", ""), of("far", "dc2"));
+    let (long, dotted) = (of("x", &"d".repeat(64)), of("x", "dc.2"));
+    let invalid = |name: &str| {
+        format!("datacenter cannot be {name:?}: use at most 63 letters, digits, - and _")
+    };
+    let (too_long, no_label) = (invalid(&"d".repeat(64)), invalid("dc.2"));
+    store
+        .check(&[
+            ("PUT /v1/kv/a?dc=dc2", "1", 500, "No path to datacenter"),
+            (register, &here, 200, "true"),
+            (register, &far, 200, "true"),
+            (register, &long, 500, &too_long),
+            (register, &dotted, 500, &no_label),
+            ("GET /v1/catalog/datacenters", "", 200, r#"["dc1","dc2"]"#),
+            ("PUT /v1/kv/a?dc=dc2", "1", 200, "true"),
+            ("GET /v1/kv/a?raw&dc=dc1", "", 200, "1"),
+            ("GET /v1/kv/a?raw&dc=dc9", "", 500, "No path to datacenter"),
+            ("GET /v1/session/list?dc=dc2", "", 200, "[]"),
+        ])
+        .await;
+    let places = async || {
+        store.copy();
+        let nodes = store.ask("GET /v1/catalog/nodes", "").await.json();
+        let nodes = nodes.as_array().unwrap().iter();
+        let place = |row: &Value| {
+            let (node, datacenter) = (row["Node"].as_str()?, row["Datacenter"].as_str()?);
+            Some(format!("{node}:{datacenter}"))
+        };
+        nodes.filter_map(place).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(places().await, "far:dc2 here:dc1");
+    // A parameter says it where the body does not, and one that names neither means the agent's.
+    let moved = r#"{"Node":"here","Address":"192.0.2.9"}"#;
+    store
+        .check(&[("PUT /v1/catalog/register?dc=dc2", moved, 200, "true")])
+        .await;
+    assert_eq!(places().await, "far:dc2 here:dc2");
+    let kept = r#"{"Node":"far","Datacenter":"dc1","SkipNodeUpdate":true}"#;
+    let set = r#"[{"Node":{"Verb":"set","Node":{"Node":"txn","Address":"192.0.2.9","Datacenter":"dc3"}}},
+        {"Node":{"Verb":"set","Node":{"Node":"txn2","Address":"192.0.2.9"}}}]"#;
+    store
+        .check(&[
+            (register, moved, 200, "true"),
+            (register, kept, 200, "true"),
+        ])
+        .await;
+    assert_eq!(store.ask("PUT /v1/txn", set).await.status.as_u16(), 200);
+    let bad = r#"[{"Node":{"Verb":"set","Node":{"Node":"bad","Address":"192.0.2.9","Datacenter":"d c"}}}]"#;
+    let refused = store.ask("PUT /v1/txn", bad).await;
+    assert_eq!(refused.status.as_u16(), 409, "{}", refused.body);
+    assert_eq!(places().await, "far:dc2 here:dc1 txn:dc3 txn2:dc1");
+
+    // A query of one datacenter, which has others to fall back on.
+    let query =
+        r#"{"Name":"q","Service":{"Service":"ext","Failover":{"Datacenters":["dc3","dc2"]}}}"#;
+    let written = store.ask("POST /v1/query", query).await;
+    assert_eq!(written.status.as_u16(), 200, "{}", written.body);
+    for (query, datacenter, failovers, count) in [
+        ("", "dc1", 0, 2),
+        ("?dc=dc1", "dc1", 0, 1),
+        ("?dc=dc3", "dc2", 1, 1),
+    ] {
+        let line = format!("GET /v1/query/q/execute{query}");
+        let answer = store.ask(&line, "").await.json();
+        assert_eq!(answer["Datacenter"], datacenter, "{line}");
+        assert_eq!(answer["Failovers"], failovers, "{line}");
+        assert_eq!(answer["Nodes"].as_array().unwrap().len(), count, "{line}");
+    }
+
+    // What is in another datacenter is not there to be removed.
+    let remove = |datacenter: &str| json!({"Node": "far", "Datacenter": datacenter}).to_string();
+    let deregister = "PUT /v1/catalog/deregister";
+    store
+        .check(&[(deregister, &remove("dc1"), 200, "true")])
+        .await;
+    assert_eq!(places().await, "far:dc2 here:dc1 txn:dc3 txn2:dc1");
+    store
+        .check(&[(deregister, &remove("dc2"), 200, "true")])
+        .await;
+    assert_eq!(places().await, "here:dc1 txn:dc3 txn2:dc1");
+    let known = store.ask("GET /v1/catalog/datacenters", "").await;
+    assert_eq!(known.body, r#"["dc1","dc3"]"#);
+}

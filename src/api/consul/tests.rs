@@ -755,6 +755,193 @@ async fn members_are_the_nodes_with_an_agent() {
     assert_eq!(wan[0]["Name"], "n1.dc1");
 }
 
+impl Fixture {
+    /// A node in another datacenter of the region, with instances of services that the first one
+    /// has too, and one of its own.
+    fn fill_another(&mut self) {
+        let far = Node {
+            datacenter: "dc2".to_owned(),
+            ..node("n3", "id-3", "192.0.2.13")
+        };
+        let checks = vec![Check::serf_health("n3", true)];
+        self.apply(20, Command::UpsertNode(UpsertNode { node: far, checks }));
+        let native = Role {
+            is_native: true,
+            ..Role::default()
+        };
+        let services = [
+            ("n1", "native", Some(native.clone())),
+            ("n3", "native", Some(native)),
+            ("n3", "web", None),
+            ("n3", "cache", None),
+        ];
+        for (index, (node, name, role)) in (21..).zip(services) {
+            let service = Service {
+                id: format!("{name}-of-{node}").into(),
+                node: node.into(),
+                name: name.into(),
+                role: role.map(Box::new),
+                ..Service::default()
+            };
+            let check = Check {
+                id: format!("service:{name}-of-{node}").into(),
+                status: Status::Passing,
+                ..Check::default()
+            };
+            self.register(index, service, vec![check]);
+        }
+    }
+
+    /// What an answer names at `key`, wherever, in order and once.
+    async fn named(&self, key: &str, path: &str) -> String {
+        fn collect(value: &Value, key: &str, into: &mut BTreeSet<String>) {
+            match value {
+                Value::Object(map) => {
+                    into.extend(map.get(key).and_then(Value::as_str).map(str::to_owned));
+                    map.values().for_each(|value| collect(value, key, into));
+                }
+                Value::Array(rows) => rows.iter().for_each(|value| collect(value, key, into)),
+                _ => {}
+            }
+        }
+        let answer = self.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}: {}", answer.body);
+        let mut names = BTreeSet::new();
+        collect(&answer.json(), key, &mut names);
+        names.into_iter().collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[tokio::test]
+async fn datacenters_of_the_region_are_told_apart() {
+    let mut fixture = Fixture::new().await;
+    let known = "/v1/catalog/datacenters";
+    assert_eq!(fixture.get(known).await.body, r#"["dc1"]"#);
+    let early = fixture.get("/v1/catalog/nodes?dc=dc2").await;
+    assert_eq!(early.body, "No path to datacenter");
+    fixture.fill_another();
+    assert_eq!(fixture.get(known).await.body, r#"["dc1","dc2"]"#);
+    let stats = fixture.get("/v1/agent/self").await.json()["Stats"].clone();
+    assert_eq!(stats["consul"]["known_datacenters"], "2");
+    // The nodes of an answer: of the region, of the agent's datacenter, and of the other one.
+    for (path, region, dc1, dc2) in [
+        ("/v1/catalog/nodes", "n1 n2 n3", "n1 n2", "n3"),
+        ("/v1/catalog/service/web", "n1 n3", "n1", "n3"),
+        ("/v1/catalog/service/db", "n2", "n2", ""),
+        ("/v1/catalog/connect/native", "n1 n3", "n1", "n3"),
+        ("/v1/catalog/node/n1", "n1", "n1", ""),
+        ("/v1/catalog/node/n3", "n3", "", "n3"),
+        ("/v1/catalog/node/id-3", "n3", "", "n3"),
+        ("/v1/catalog/node-services/n3", "n3", "", "n3"),
+        ("/v1/health/service/web", "n1 n3", "n1", "n3"),
+        ("/v1/health/service/web?passing", "n3", "", "n3"),
+        ("/v1/health/connect/native", "n1 n3", "n1", "n3"),
+        ("/v1/health/checks/web", "n1 n3", "n1", "n3"),
+        ("/v1/health/state/any", "n1 n2 n3", "n1 n2", "n3"),
+        ("/v1/health/state/passing", "n1 n3", "n1", "n3"),
+        ("/v1/health/node/n1", "n1", "n1", ""),
+        ("/v1/health/node/n3", "n3", "", "n3"),
+        ("/v1/internal/ui/nodes", "n1 n2 n3", "n1 n2", "n3"),
+        ("/v1/coordinate/nodes", "n1 n2 n3", "n1 n2", "n3"),
+    ] {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        assert_eq!(fixture.named("Node", path).await, region, "{path}");
+        for (datacenter, expected) in [("dc1", dc1), ("dc2", dc2), ("", region)] {
+            let path = format!("{path}{separator}dc={datacenter}");
+            assert_eq!(fixture.named("Node", &path).await, expected, "{path}");
+            let shown = fixture.named("Datacenter", &path).await;
+            let is_fine = shown.is_empty() || datacenter.is_empty() || shown == datacenter;
+            assert!(is_fine, "{path}: {shown}");
+        }
+        let unknown = fixture.get(&format!("{path}{separator}dc=dc9")).await;
+        let refused = (unknown.status.as_u16(), unknown.body.as_str());
+        assert_eq!(refused, (500, "No path to datacenter"), "{path}");
+    }
+    for (query, expected) in [
+        ("", "cache db native web"),
+        ("?dc=dc1", "db native web"),
+        ("?dc=dc2", "cache native web"),
+    ] {
+        let services = fixture.get(&format!("/v1/catalog/services{query}")).await;
+        let services = services.json();
+        let names: Vec<&String> = services.as_object().unwrap().keys().collect();
+        assert_eq!(names.len(), expected.split(' ').count(), "{query}");
+        assert!(names.iter().all(|name| expected.contains(name.as_str())));
+    }
+    // A service of several datacenters is one of the agent's.
+    let shown = fixture.get("/v1/internal/ui/services").await.json();
+    let of = |name: &str| {
+        let mut rows = shown.as_array().unwrap().iter();
+        let row = rows.find(|row| row["Name"] == name);
+        row.unwrap()["Datacenter"].clone()
+    };
+    assert_eq!((of("web"), of("cache")), (json!("dc1"), json!("dc2")));
+    let absent = fixture.get("/v1/internal/ui/node/n3?dc=dc1").await;
+    assert_eq!(absent.status, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn usage_is_that_of_a_datacenter_if_one_is_asked_for() {
+    let mut fixture = Fixture::new().await;
+    fixture.fill_another();
+    for (query, expected) in [
+        ("", json!({"dc1": [4, 6, 3]})),
+        ("?dc=dc1", json!({"dc1": [3, 3, 2]})),
+        ("?dc=dc2", json!({"dc2": [3, 3, 1]})),
+        ("?global", json!({"dc1": [3, 3, 2], "dc2": [3, 3, 1]})),
+    ] {
+        let usage = fixture.get(&format!("/v1/operator/usage{query}")).await;
+        let usage = usage.json()["Usage"].clone();
+        let counts = usage.as_object().unwrap().iter();
+        let counts: Value = counts
+            .map(|(name, of)| {
+                let counts = [&of["Services"], &of["ServiceInstances"], &of["Nodes"]];
+                (name.clone(), json!(counts))
+            })
+            .collect();
+        assert_eq!(counts, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn who_waits_for_a_datacenter_is_answered_when_something_changes_there() {
+    let mut fixture = Fixture::new().await;
+    fixture.fill_another();
+    for (path, key) in [
+        ("/v1/catalog/nodes", "Node"),
+        ("/v1/catalog/services", "web"),
+        ("/v1/health/service/web", "ID"),
+        ("/v1/health/state/any", "Node"),
+    ] {
+        let now = fixture.get(&format!("{path}?dc=dc2")).await;
+        let index = now.header("x-consul-index").to_owned();
+        let waits = format!("{path}?dc=dc2&wait=60s&index={index}");
+        let router = fixture.router.clone();
+        let waiting = tokio::spawn(async move { send(router, "GET", &waits).await });
+        // A node that moves takes what is on it along.
+        let at = fixture.tables.current().view().index() + 1;
+        let row = fixture.tables.current().view().node("n1").unwrap();
+        let mut row = row.as_ref().clone();
+        row.datacenter = if row.datacenter == "dc1" {
+            "dc2"
+        } else {
+            "dc1"
+        }
+        .to_owned();
+        let has_come = row.datacenter == "dc2";
+        let moved = UpsertNode {
+            node: row,
+            checks: Vec::new(),
+        };
+        fixture.apply(at, Command::UpsertNode(moved));
+        let answer = waiting.await.unwrap();
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.header("x-consul-index"), at.to_string(), "{path}");
+        let is_shown = answer.body.contains(r#""n1""#) || answer.body.contains("urlprefix-/a");
+        assert_eq!(is_shown, has_come, "{path} {key}: {}", answer.body);
+    }
+}
+
 #[tokio::test]
 async fn bad_requests_say_what_is_wrong() {
     let fixture = Fixture::new().await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -22,7 +22,7 @@ use super::agent::{PostedCheck, PostedService};
 use super::decode;
 use super::query::{Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
-use super::register::{renames_agent, runs_agent};
+use super::register::{meant, no_datacenter, renames_agent, runs_agent};
 use super::{Catalog, write};
 use crate::body::Raw;
 use crate::error::Error;
@@ -65,10 +65,18 @@ struct PostedNode {
     #[serde(rename = "ID")]
     id: NodeId,
     node: NodeName,
+    datacenter: String,
     address: String,
     tagged_addresses: BTreeMap<String, String>,
     meta: BTreeMap<String, String>,
     modify_index: u64,
+}
+
+/// Where a transaction was asked for.
+struct Asked<'a> {
+    catalog: &'a Catalog,
+    /// The datacenter of nodes that name none.
+    datacenter: String,
 }
 
 /// What a posted check says besides what it checks.
@@ -136,7 +144,12 @@ impl From<OperationFailure> for Failed {
     }
 }
 
-async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<Response, Error> {
+async fn run(
+    State(catalog): State<Catalog>,
+    query: Query,
+    headers: HeaderMap,
+    body: Raw,
+) -> Result<Response, Error> {
     if body.len() > TXN_BYTES_MAX {
         return Err(refusals::too_large(body.len() as u64, Limit::Txn));
     }
@@ -148,7 +161,11 @@ async fn run(State(catalog): State<Catalog>, query: Query, body: Raw) -> Result<
         );
         return Err(Error::new(StatusCode::PAYLOAD_TOO_LARGE, message));
     }
-    let operations = match operations(&catalog, posted)? {
+    let asked = Asked {
+        catalog: &catalog,
+        datacenter: meant(&catalog, &query, &headers),
+    };
+    let operations = match operations(&asked, posted)? {
         Ok(operations) => operations,
         Err(failed) => return refused(&query, failed),
     };
@@ -247,13 +264,13 @@ fn not_parsed(reason: impl std::fmt::Display) -> Error {
 
 /// The operations, or what is wrong with each that cannot be one.
 fn operations(
-    catalog: &Catalog,
+    asked: &Asked<'_>,
     posted: Vec<Posted>,
 ) -> Result<Result<Vec<Operation>, Vec<Failed>>, Error> {
     let mut operations = Vec::with_capacity(posted.len());
     let mut failed = Vec::new();
     for (op_index, posted) in posted.into_iter().enumerate() {
-        match operation(catalog, posted)? {
+        match operation(asked, posted)? {
             Ok(operation) => operations.push(operation),
             Err(what) => failed.push(Failed { op_index, what }),
         }
@@ -266,12 +283,12 @@ fn operations(
 }
 
 /// An operation, or what is wrong with it.
-fn operation(catalog: &Catalog, posted: Posted) -> Result<Result<Operation, String>, Error> {
+fn operation(asked: &Asked<'_>, posted: Posted) -> Result<Result<Operation, String>, Error> {
     if let Some(key) = posted.key {
         return key_operation(key);
     }
     if let Some(row) = posted.node {
-        return node_operation(catalog, row);
+        return node_operation(asked, row);
     }
     if let Some(row) = posted.service {
         return service_operation(row);
@@ -300,7 +317,8 @@ fn key_operation(posted: PostedKey) -> Result<Result<Operation, String>, Error> 
     })))
 }
 
-fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation, String>, Error> {
+fn node_operation(asked: &Asked<'_>, row: PostedRow) -> Result<Result<Operation, String>, Error> {
+    let catalog = asked.catalog;
     let node: PostedNode = object(row.node)?;
     let Some(verb) = verb(&row.verb) else {
         return Ok(Err(format!("unknown node operation: {}", row.verb)));
@@ -317,6 +335,13 @@ fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation,
     {
         return Ok(Err(problem));
     }
+    if let Some(problem) = no_datacenter(catalog, &node.datacenter) {
+        return Ok(Err(problem));
+    }
+    let datacenter = match node.datacenter {
+        posted if posted.is_empty() => asked.datacenter.clone(),
+        posted => posted,
+    };
     Ok(Ok(Operation::Node(Box::new(NodeOperation {
         verb,
         keep: runs_agent(catalog, &node.node),
@@ -324,7 +349,7 @@ fn node_operation(catalog: &Catalog, row: PostedRow) -> Result<Result<Operation,
             id: node.id,
             name: node.node,
             address: node.address,
-            datacenter: catalog.agent().datacenter.clone(),
+            datacenter,
             meta: node.meta,
             tagged_addresses: node.tagged_addresses,
             create_index: 0,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Router;
 use axum::extract::State;
 use axum::response::Response;
-use mesh::model::{CONNECT_PROXY, INGRESS_GATEWAY, SERVERS, Service};
+use mesh::model::{CONNECT_PROXY, INGRESS_GATEWAY, Node, SERVERS, Service};
 use mesh::view::{Table, View};
 use serde::Serialize;
 
@@ -33,7 +33,8 @@ pub(super) fn router() -> Router<Catalog> {
 
 /// The answer. Source: operator API, "Usage".
 ///
-/// Shape: `usage` has the one datacenter that there is.
+/// Shape: `usage` has one datacenter: the one that is asked for, or that of the agent for the whole
+/// region; with `global` all of them.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Usage {
@@ -57,32 +58,51 @@ struct Counts {
 }
 
 async fn usage(State(catalog): State<Catalog>, query: Query) -> Result<Response, Error> {
-    let datacenter = catalog.agent().datacenter.clone();
+    let own = catalog.agent().datacenter.clone();
+    let is_global = query.parameters.has("global");
     let index = |snapshot: &View| {
         let nodes = snapshot.table_index(Table::Nodes);
         nodes.max(snapshot.table_index(Table::Services))
     };
-    let view = |snapshot: &View| Usage {
-        usage: [(datacenter.clone(), counts(snapshot))].into(),
-        meta: Meta {
-            index: index(snapshot),
-            ..META
-        },
+    let view = |snapshot: &View| {
+        let of = |name: &str| {
+            let counted = counts(snapshot, |node| node.datacenter == name);
+            (name.to_owned(), counted)
+        };
+        let usage = if is_global {
+            let others = snapshot.datacenters().filter(|name| *name != own);
+            std::iter::once(own.as_str())
+                .chain(others)
+                .map(of)
+                .collect()
+        } else if let Some(name) = &query.datacenter {
+            [of(name)].into()
+        } else {
+            [(own.clone(), counts(snapshot, |_| true))].into()
+        };
+        Usage {
+            usage,
+            meta: Meta {
+                index: index(snapshot),
+                ..META
+            },
+        }
     };
     answer(catalog, &query, index, view).await
 }
 
-fn counts(snapshot: &View) -> Counts {
+/// Counts what is on the nodes that are wanted.
+fn counts(snapshot: &View, wants: impl Fn(&Node) -> bool) -> Counts {
     let mut counts = Counts {
         services: 0,
         service_instances: 0,
         connect_service_instances: OF_MESH.map(|kind| (kind, 0)).into(),
         billable_service_instances: 0,
-        nodes: snapshot.nodes().count(),
+        nodes: snapshot.nodes().filter(|node| wants(node)).count(),
     };
     let mut last = None;
     // By name: instances of one service come one after the other.
-    for instance in snapshot.all_instances() {
+    for instance in snapshot.all_instances().filter(|row| wants(&row.node)) {
         let service = instance.service;
         let of_mesh = &mut counts.connect_service_instances;
         for kind in roles(&service) {

@@ -103,11 +103,13 @@ fn stats(
         ("version", API_VERSION.to_owned()),
         ("version_metadata", format!("trivet.{}", agent.version)),
     ]);
+    let others = snapshot.datacenters();
+    let others = others.filter(|name| *name != agent.datacenter);
     let leads = log.is_some_and(|log| log.is_leader);
     let shared = section(&[
         ("acl", "disabled".to_owned()),
         ("catalog_index", snapshot.index().to_string()),
-        ("known_datacenters", "1".to_owned()),
+        ("known_datacenters", (1 + others.count()).to_string()),
         ("known_servers", cluster.servers.len().to_string()),
         ("leader", leads.to_string()),
         ("leader_addr", cluster.leader.clone().unwrap_or_default()),
@@ -246,7 +248,8 @@ async fn members(State(catalog): State<Catalog>, query: Query) -> Result<Respons
     if query.wants_wan {
         members.retain(|member| member.tags.get("role").is_some_and(|role| role == "consul"));
         for member in &mut members {
-            member.name = format!("{}.{}", member.name, agent.datacenter);
+            let datacenter = member.tags.get("dc").map_or("", String::as_str);
+            member.name = format!("{}.{datacenter}", member.name);
         }
     }
     members.retain(|member| wanted.has(member));
