@@ -9,6 +9,7 @@ use super::{
     ingress::{Reloads, Sources, aliases},
     listeners::{BindError, Bound, Listeners},
     names::OwnNames,
+    own_drain::OwnDrain,
     parts::{Parts, log_end},
     readiness::Readiness,
     requests::{Request, Requests},
@@ -95,6 +96,8 @@ pub struct Agent {
     client: Option<client::Handle>,
     server: server::Handle,
     leaves: Leaves,
+    /// How its node is emptied when it leaves; none when it is not.
+    drain: Option<OwnDrain>,
     /// Removed when the agent is dropped.
     _temporary: Option<TempDir>,
 }
@@ -378,6 +381,11 @@ impl Agent {
                 api::tasks(opened, jobs, common, stopped)
             });
         }
+        let drain = config.client.as_ref().and_then(|client| client.drain);
+        let drain = drain.zip(node_id).map(|(drain, id)| {
+            let node = api::OwnNode::new(jobs.clone(), id);
+            OwnDrain::new(node, drain)
+        });
         let routers = Routers {
             jobs,
             catalog,
@@ -396,6 +404,7 @@ impl Agent {
             client: client_of_reload,
             server: server_of_agent,
             leaves: config.leaves,
+            drain,
             requests: Requests::new(incoming),
             reloads,
             tls,
@@ -456,12 +465,17 @@ impl Agent {
         self.parts.server_ended().await;
     }
 
-    /// Lets the server of this agent leave the others; bounded in time.
+    /// Empties the node of this agent if that is asked for, then lets its server leave the others;
+    /// bounded in time, unless the drain has no deadline.
     pub async fn leave(&self) {
+        // The servers that empty the node may be this one alone.
+        if let Some(drain) = &self.drain {
+            drain.run().await;
+        }
         self.server.leave().await;
     }
 
-    /// Whether its server is to leave the others before it ends so.
+    /// Whether it is to leave the others before it ends so.
     pub fn leaves_at(&self, ending: Ending) -> bool {
         match ending {
             Ending::Interrupt => self.leaves.on_interrupt,

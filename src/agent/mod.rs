@@ -11,6 +11,7 @@ mod ingress;
 mod listeners;
 mod machines;
 mod names;
+mod own_drain;
 mod parts;
 mod readiness;
 mod requests;

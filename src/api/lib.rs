@@ -5,8 +5,8 @@
 //! ingress admin dialect. `live` tells what the ingress counts.
 //! `read` has what reads share, `auth` says who may ask, `body` reads bodies within bounds, `heavy`
 //! keeps work on large ones off the async threads, `forward` carries requests to the leader or to
-//! the agent of a node, `repeated` answers line by line, `error` is where a failure gets its status
-//! and text.
+//! the agent of a node, `own_node` is what an agent asks about its own node, `repeated` answers
+//! line by line, `error` is where a failure gets its status and text.
 
 mod auth;
 mod autopilot;
@@ -24,6 +24,7 @@ mod live;
 mod names;
 mod nomad;
 mod overrides;
+mod own_node;
 mod read;
 mod repeated;
 mod tasks;
@@ -37,6 +38,7 @@ pub use body::Bodies;
 pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
 pub use names::{Named, Names};
 pub use tasks::tasks;
+pub use own_node::{Drained, OwnNode, Unasked};
 
 pub use axum::Router;
 use axum::middleware;

@@ -4,7 +4,7 @@ use config::{
     Config, Logs, Part, Problem, Written, WrittenDiscovery, WrittenLogs, consul_help, load_consul,
 };
 use futures_util::FutureExt as _;
-use std::process::ExitCode;
+use std::{convert::Infallible, process::ExitCode};
 use telemetry::{Output, Place};
 use trivet::agent::{self, Agent, Request};
 
@@ -77,11 +77,22 @@ fn serve(
             tokio::select! {
                 () = agent.leave() => {}
                 () = hurry.clone() => {}
+                never = refuse(&agent) => match never {},
             }
         }
         agent.stop_early(hurry).await;
         Ok(code)
     })?
+}
+
+/// Answers those who ask an agent for something that leaves already.
+async fn refuse(agent: &Agent) -> Infallible {
+    loop {
+        match agent.requested().await {
+            Request::Reload(answer) => answer.tell(Err("the agent is leaving".into())),
+            Request::Leave => {}
+        }
+    }
 }
 
 /// How logs are written.

@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 40] = [
+pub(super) const KEYS: [&str; 39] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
@@ -19,7 +19,6 @@ pub(super) const KEYS: [&str; 40] = [
     "client.cni_config_dir",
     "client.cni_path",
     "client.disable_remote_exec",
-    "client.drain_on_shutdown",
     "client.gc_disk_usage_threshold",
     "client.gc_inode_usage_threshold",
     "client.gc_interval",

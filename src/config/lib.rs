@@ -10,6 +10,7 @@ mod bridge;
 mod consul;
 pub mod definitions;
 mod discovery;
+mod drain;
 mod external;
 mod fabio;
 mod file;
@@ -36,6 +37,7 @@ pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use discovery::{Discovery, WrittenDiscovery};
+pub use drain::{OwnDrain, WrittenDrain};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
 pub use fabio::{Announcement, CatalogSource, PageSource, RouteSource, Standalone};
 pub use file::Problem;
@@ -97,7 +99,7 @@ pub struct Config {
     pub notes: Vec<String>,
     /// How machines reach each other.
     pub rpc_security: RpcSecurity,
-    /// Which signals let its server leave the others, instead of only stopping.
+    /// Which signals let it leave the others, instead of only stopping.
     pub leaves: Leaves,
     /// Server; none when this agent goes to servers elsewhere.
     pub server: Option<Server>,
@@ -125,7 +127,8 @@ pub struct Config {
     pub registration: Registration,
 }
 
-/// Which signals let a server leave the others.
+/// Which signals let an agent leave the others: its node is emptied first if that is asked for,
+/// and its server leaves the group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Leaves {
     /// An interrupt.
@@ -281,6 +284,8 @@ pub struct Client {
     /// What is kept back from jobs: what is written, and those ports of the agent's own listeners
     /// that are among the dynamic ones.
     pub reserved: Reserved,
+    /// How its node is emptied when the agent leaves; none when it is not.
+    pub drain: Option<OwnDrain>,
 }
 
 impl Config {

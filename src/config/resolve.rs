@@ -144,8 +144,10 @@ fn notes(written: &Written) -> Vec<String> {
     let unheeded = keys.map(|key| format!("`{key}` is known and not acted on"));
     let is_asked = written.external.address.is_some();
     let nobody = written.discovery.unheeded().filter(|_| !is_asked);
+    let leaves = [written.leave_on_interrupt, written.leave_on_terminate].contains(&Some(true));
+    let drain = written.drain.note(written.dev.unwrap_or(false), leaves);
     let own = written.notes.iter().cloned();
-    unheeded.chain(own).chain(nobody).collect()
+    unheeded.chain(own).chain(nobody).chain(drain).collect()
 }
 
 /// Keeps the ports of the agent's own listeners from being given to jobs that take any.
@@ -511,6 +513,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     let plugins = written.plugins.resolve(dev, problems);
     volumes::check(&written.host_volumes, problems);
     let bridge = written.bridge.resolve(problems);
+    let drain = written.drain.resolve(dev, problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         takes_jobs: written.part != Part::Catalog,
         node_id: written.node_id.as_deref().and_then(NodeId::parse),
@@ -530,6 +533,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         chroot_env: written.chroot_env.clone(),
         bridge,
         reserved: written.reserved.resolve(problems),
+        drain,
     })
 }
 

@@ -888,3 +888,89 @@ fn gossip_is_where_rpc_is_and_sealed_where_that_leaves_the_machine() {
     let config = resolve::resolve(dev, &mut Vec::new());
     assert_eq!(config.server.and_then(|server| server.gossip), None);
 }
+
+#[test]
+fn a_client_empties_its_node_when_it_leaves_if_it_is_told_to() {
+    let resolved = |text: &str, dev: bool| {
+        let text = format!("data_dir = \"/d\"\nserver {{\n  enabled = true\n}}\n{text}");
+        let (written, mut found) = parsed("a.hcl", &text);
+        let mut problems = Vec::new();
+        let dev = dev.then_some(true);
+        let config = resolve::resolve(Written { dev, ..written }, &mut problems);
+        found.extend(problems.iter().map(ToString::to_string));
+        let drain = config.client.and_then(|client| client.drain);
+        (drain, config.notes, found)
+    };
+    let client = |block: &str| format!("client {{\n  enabled = true\n  {block}\n}}\n");
+    let drain = |seconds: i64, ignore_system_jobs: bool| {
+        let deadline = Span::from_secs(seconds);
+        Some(OwnDrain {
+            deadline,
+            ignore_system_jobs,
+        })
+    };
+    for (block, expected) in [
+        ("", None),
+        ("drain_on_shutdown {}", drain(3600, false)),
+        (
+            "drain_on_shutdown {\n deadline = \"90s\"\n ignore_system_jobs = true\n}",
+            drain(90, true),
+        ),
+        (
+            "drain_on_shutdown {\n deadline = \"0s\"\n}",
+            drain(0, false),
+        ),
+        (
+            "drain_on_shutdown {\n deadline = \"1h\"\n force = true\n}",
+            drain(-1, false),
+        ),
+    ] {
+        for leave in ["leave_on_interrupt", "leave_on_terminate"] {
+            let text = format!("{leave} = true\n{}", client(block));
+            let found = resolved(&text, false);
+            assert_eq!(found, (expected, Vec::new(), Vec::new()), "{block}");
+        }
+        assert_eq!(resolved(&client(block), true).0, None, "{block}");
+    }
+    // Later files change what they name.
+    let (earlier, _) = parsed(
+        "a.hcl",
+        &client("drain_on_shutdown {\n deadline = \"5m\"\n}"),
+    );
+    let (later, _) = parsed(
+        "b.hcl",
+        &client("drain_on_shutdown {\n ignore_system_jobs = true\n}"),
+    );
+    let merged = earlier.merge(later).drain.resolve(false, &mut Vec::new());
+    assert_eq!(merged, drain(300, true));
+    // What it does not do is told.
+    let empty = client("drain_on_shutdown {}");
+    for (dev, reason) in [
+        (
+            false,
+            "neither `leave_on_interrupt` nor `leave_on_terminate` is set",
+        ),
+        (true, "a dev agent does not empty its node"),
+    ] {
+        let (_, notes, _) = resolved(&empty, dev);
+        assert_eq!(notes.len(), 1, "{notes:?}");
+        assert!(notes[0].contains(reason), "{notes:?}");
+    }
+    for (block, part) in [
+        (
+            "deadline = \"-1s\"",
+            "`client.drain_on_shutdown.deadline` is `-1s`",
+        ),
+        (
+            "deadline = \"soon\"",
+            "`client.drain_on_shutdown.deadline` is `soon`",
+        ),
+        ("force = 1", "`force` must be true or false"),
+        ("dead = 1", "unknown key `client.drain_on_shutdown.dead`"),
+    ] {
+        let text = client(&format!("drain_on_shutdown {{\n {block}\n}}"));
+        let (_, _, problems) = resolved(&text, false);
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(problems[0].contains(part), "{problems:?}");
+    }
+}

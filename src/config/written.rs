@@ -4,6 +4,7 @@ use super::Part;
 use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
 use super::discovery::WrittenDiscovery;
+use super::drain::WrittenDrain;
 use super::external::WrittenExternal;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
@@ -65,6 +66,7 @@ pub struct Written {
     pub chroot_env: Option<BTreeMap<String, String>>,
     pub bridge: WrittenBridge,
     pub reserved: WrittenReserved,
+    pub drain: WrittenDrain,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub definitions: Option<Vec<String>>,
@@ -159,7 +161,7 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 16] = [
+const CLIENT: [&str; 17] = [
     "enabled",
     "servers",
     "server_join",
@@ -176,6 +178,7 @@ const CLIENT: [&str; 16] = [
     "bridge_network_subnet",
     "bridge_network_hairpin_mode",
     "reserved",
+    "drain_on_shutdown",
 ];
 
 impl Written {
@@ -239,6 +242,7 @@ impl Written {
             chroot_env: other.chroot_env.or(self.chroot_env),
             bridge: self.bridge.merge(other.bridge),
             reserved: self.reserved.merge(other.reserved),
+            drain: self.drain.merge(other.drain),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             definitions: other.definitions.or(self.definitions),
@@ -487,6 +491,7 @@ impl Written {
                 "bridge_network_name" => self.bridge.name = reader.text(&inner),
                 "bridge_network_subnet" => self.bridge.subnet = reader.text(&inner),
                 "reserved" => self.reserved.take(inner, reader),
+                "drain_on_shutdown" => self.drain.take(inner, reader),
                 "bridge_network_hairpin_mode" => self.bridge.hairpin = reader.flag(&inner),
                 "meta" => {
                     for label in reader.block(inner) {

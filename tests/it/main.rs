@@ -44,6 +44,7 @@ mod ingress;
 mod isolation;
 mod judged;
 mod launches;
+mod leaving;
 mod led;
 mod linear;
 mod listeners;
