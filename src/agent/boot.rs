@@ -11,6 +11,7 @@ use super::{
     names::OwnNames,
     own_drain::OwnDrain,
     parts::{Parts, log_end},
+    pushing,
     readiness::Readiness,
     requests::{Request, Requests},
     runtimes::{Planes, join},
@@ -322,6 +323,12 @@ impl Agent {
                 ..facts(&config, &listeners, node_id, asked, parts.stopping())
             },
         );
+        if !config.telemetry.receivers.is_empty() {
+            let (api, settings) = (api.clone(), config.telemetry.clone());
+            parts.edge(planes.control(), |stopped| {
+                pushing::run(api, settings, stopped)
+            });
+        }
         let serve_with = |socket, tls, router, connections_max| {
             let common = common.clone();
             let listener = api::Listener {
@@ -828,6 +835,7 @@ fn facts(
             .as_ref()
             .is_some_and(|ingress| ingress.admin_is_read_only),
         names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
+        hides_prometheus: config.telemetry.hides_prometheus,
         stopping,
         ..api::Facts::default()
     }

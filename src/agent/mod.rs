@@ -13,6 +13,7 @@ mod machines;
 mod names;
 mod own_drain;
 mod parts;
+mod pushing;
 mod readiness;
 mod requests;
 mod runtimes;

@@ -89,6 +89,8 @@ pub struct Facts {
     pub names: Option<Arc<dyn Names>>,
     /// Whether the admin API of its ingress neither shows nor changes the operator's texts.
     pub admin_is_read_only: bool,
+    /// Whether the jobs API does not answer in the format of Prometheus.
+    pub hides_prometheus: bool,
     /// Canceled when the ingress has its routes for the first time.
     pub routed: CancellationToken,
     /// Canceled when the agent begins to stop.

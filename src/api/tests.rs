@@ -130,6 +130,7 @@ impl Fixture {
             ingress: json!({ "Strategy": "rr" }),
             names: None,
             admin_is_read_only: false,
+            hides_prometheus: false,
             routed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };

@@ -28,6 +28,7 @@ mod reserved;
 mod resilience;
 mod resolve;
 mod retention;
+mod telemetry;
 mod tls;
 mod tree;
 mod volumes;
@@ -52,6 +53,7 @@ pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use reserved::{Reserved, WrittenReserved};
 pub use resilience::Resilience;
 pub use retention::WrittenRetention;
+pub use telemetry::{Receiver, Telemetry, WrittenTelemetry};
 pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
 pub use written::{Written, WrittenUi};
@@ -125,6 +127,8 @@ pub struct Config {
     pub ui: Ui,
     /// What is registered with this agent by files, and how it may be checked.
     pub registration: Registration,
+    /// What of its figures is told, and to whom they are pushed.
+    pub telemetry: Telemetry,
 }
 
 /// Which signals let an agent leave the others: its node is emptied first if that is asked for,

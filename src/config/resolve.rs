@@ -1,8 +1,8 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Gossip, Leaves, Part, Problem, Registration, RpcSecurity, Server, Ui,
-    Written, addresses, external, ingress, names, volumes, written::LISTENERS,
+    Api, Client, Config, Gossip, Leaves, Part, Problem, Registration, RpcSecurity, Server,
+    Telemetry, Ui, Written, addresses, external, ingress, names, volumes, written::LISTENERS,
 };
 use jobs::model::NodeId;
 use mesh::gossip::Keyring;
@@ -122,9 +122,16 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             label: written.ui.label.clone().unwrap_or_default(),
         },
         registration: registration(&written, problems),
+        telemetry: telemetry(&written, problems),
     };
     keep_own_ports(&mut config);
     config
+}
+
+fn telemetry(written: &Written, problems: &mut Vec<Problem>) -> Telemetry {
+    let host = host_name();
+    let node = written.name.clone().unwrap_or_else(|| host.clone());
+    written.telemetry.resolve((host, &node), problems)
 }
 
 /// The name that certificates of servers have.
@@ -147,7 +154,9 @@ fn notes(written: &Written) -> Vec<String> {
     let leaves = [written.leave_on_interrupt, written.leave_on_terminate].contains(&Some(true));
     let drain = written.drain.note(written.dev.unwrap_or(false), leaves);
     let own = written.notes.iter().cloned();
-    unheeded.chain(own).chain(nobody).chain(drain).collect()
+    let figures = written.telemetry.notes();
+    let told = own.chain(nobody).chain(drain).chain(figures);
+    unheeded.chain(told).collect()
 }
 
 /// Keeps the ports of the agent's own listeners from being given to jobs that take any.

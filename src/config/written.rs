@@ -14,6 +14,7 @@ use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
 use super::reserved::WrittenReserved;
 use super::retention::WrittenRetention;
+use super::telemetry::WrittenTelemetry;
 use super::tls::WrittenTls;
 use super::volumes::{self, HostVolume};
 use std::collections::BTreeMap;
@@ -80,6 +81,7 @@ pub struct Written {
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
     pub ui: WrittenUi,
+    pub telemetry: WrittenTelemetry,
 }
 
 /// What is written about the web UI.
@@ -258,6 +260,7 @@ impl Written {
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
             ui: self.ui.merge(other.ui),
+            telemetry: self.telemetry.merge(other.telemetry),
         }
     }
 
@@ -299,6 +302,7 @@ impl Written {
             "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),
             "ui" => self.take_ui(entry, reader),
+            "telemetry" => self.telemetry.take(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
             "tls" => self.tls.take(entry, reader),
             "dns" => self.take_dns(entry, reader),
@@ -311,7 +315,7 @@ impl Written {
                 &[
                     &TOP[..],
                     &WrittenLogs::KEYS,
-                    &["ingress", "api", "consul", "tls", "ui", "acl"],
+                    &["ingress", "api", "consul", "tls", "ui", "acl", "telemetry"],
                 ]
                 .concat(),
             ),

@@ -1,7 +1,9 @@
-//! Logs: to standard error, to a file, and to whoever follows them over HTTP ([`monitor`]).
+//! Logs: to standard error, to a file, and to whoever follows them over HTTP ([`monitor`]); and
+//! figures as they are told to others ([`statsd`]).
 
 mod file;
 pub mod monitor;
+pub mod statsd;
 
 pub use file::Place;
 

@@ -57,6 +57,7 @@ mod pages;
 mod plans;
 mod preemption;
 mod program_names;
+mod pushed;
 mod races;
 mod regions;
 mod registered;

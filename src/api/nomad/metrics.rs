@@ -4,11 +4,11 @@
 //! Each agent tells of itself: what its ingress counts, and, on a server, where the log and the
 //! state stand. What one server knows alone is told by the one that leads, so that nothing is there
 //! twice when all agents are asked. All values are levels or sums since the start, so that in JSON
-//! they are gauges.
+//! they are gauges. Whoever is pushed figures gets those of the JSON.
 
 use axum::{
     extract::State,
-    http::header,
+    http::{StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 use jobs::model::{Deployment, JobKey, RolloutPhase, Timestamp};
@@ -16,6 +16,7 @@ use proxy::route::{self, OUTCOME_NAMES, quoted};
 use serde::Serialize;
 use std::{collections::BTreeMap, fmt::Write as _};
 use sys::clock;
+use telemetry::statsd::Figure;
 
 use super::query::Query;
 use crate::{Api, error::Error};
@@ -27,22 +28,14 @@ const VALUES_MAX: usize = 20_000;
 /// Labels and their values.
 type Labels = Vec<(&'static str, String)>;
 
-/// A value with its name: words with dots between, as in JSON.
-#[derive(Debug)]
-struct Value {
-    name: &'static str,
-    labels: Labels,
-    value: f64,
-}
-
 /// What is told, in groups of one name.
 #[derive(Debug, Default)]
-struct Told(Vec<Value>);
+struct Told(Vec<Figure>);
 
 impl Told {
     fn add(&mut self, name: &'static str, labels: Labels, value: f64) {
         if self.0.len() < VALUES_MAX {
-            self.0.push(Value {
+            self.0.push(Figure {
                 name,
                 labels,
                 value,
@@ -70,19 +63,11 @@ impl Told {
     fn text(&self) -> String {
         let mut out = String::new();
         let mut last = "";
-        for Value {
-            name,
-            labels,
-            value,
-        } in &self.0
-        {
-            let plain = name.replace('.', "_");
-            let kind = if name.ends_with("total") {
-                "counter"
-            } else {
-                "gauge"
-            };
-            let labels: Vec<String> = labels
+        for figure in &self.0 {
+            let plain = figure.name.replace('.', "_");
+            let kind = if figure.is_sum() { "counter" } else { "gauge" };
+            let labels: Vec<String> = figure
+                .labels
                 .iter()
                 .map(|(key, value)| format!("{key}={}", quoted(value)))
                 .collect();
@@ -90,11 +75,11 @@ impl Told {
                 [] => String::new(),
                 labels => format!("{{{}}}", labels.join(",")),
             };
-            if std::mem::replace(&mut last, name) != *name {
+            if std::mem::replace(&mut last, figure.name) != figure.name {
                 // Writing to a text cannot fail.
                 writeln!(out, "# TYPE {plain} {kind}").ok();
             }
-            writeln!(out, "{plain}{labels} {value}").ok();
+            writeln!(out, "{plain}{labels} {}", figure.value).ok();
         }
         out
     }
@@ -129,11 +114,15 @@ fn whole(count: u64) -> f64 {
 
 /// `GET /v1/metrics?format=prometheus`
 pub(super) async fn metrics(State(api): State<Api>, query: Query) -> Result<Response, Error> {
-    let mut told = Told::default();
-    about_server(&mut told, api.server());
     match query.get("format") {
         None => {}
+        Some("prometheus") if api.facts().hides_prometheus => {
+            let message = "Prometheus is not enabled";
+            return Err(Error::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message));
+        }
         Some("prometheus") => {
+            let mut told = Told::default();
+            about_server(&mut told, api.server());
             let mut text = told.text();
             if let Some(proxy) = api.proxy() {
                 text.push_str(&proxy.metrics());
@@ -146,11 +135,9 @@ pub(super) async fn metrics(State(api): State<Api>, query: Query) -> Result<Resp
             return Err(Error::bad_request(message));
         }
     }
-    if let Some(proxy) = api.proxy() {
-        about_ingress(&mut told, proxy);
-    }
+    let figures = api.figures();
     let seconds = clock::now().as_nanos().div_euclid(1_000_000_000);
-    let gauges = told.0.iter().map(|own| Gauge {
+    let gauges = figures.iter().map(|own| Gauge {
         name: own.name,
         value: own.value,
         labels: own
@@ -166,6 +153,19 @@ pub(super) async fn metrics(State(api): State<Api>, query: Query) -> Result<Resp
         counters: [],
         samples: [],
     })
+}
+
+impl Api {
+    /// What the JSON of `GET /v1/metrics` has, for those who are told without asking.
+    #[must_use]
+    pub fn figures(&self) -> Vec<Figure> {
+        let mut told = Told::default();
+        about_server(&mut told, self.server());
+        if let Some(proxy) = self.proxy() {
+            about_ingress(&mut told, proxy);
+        }
+        told.0
+    }
 }
 
 /// `2026-01-01 00:00:00 +0000 UTC`
