@@ -835,7 +835,11 @@ fn facts(
             .as_ref()
             .is_some_and(|ingress| ingress.admin_is_read_only),
         names: dns.map(|dns| Arc::new(OwnNames(dns)) as Arc<dyn api::Names>),
-        hides_prometheus: config.telemetry.hides_prometheus,
+        told: api::ToldFigures {
+            hides_prometheus: config.telemetry.hides_prometheus,
+            has_allocations: config.telemetry.tells_allocations,
+            has_node: config.telemetry.tells_node,
+        },
         stopping,
         ..api::Facts::default()
     }

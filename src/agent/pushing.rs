@@ -32,7 +32,7 @@ pub(super) async fn run(
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tick.tick().await;
-            let figures = api.figures();
+            let figures = api.figures().await;
             for line in &mut lines {
                 let datagrams = line.teller.datagrams(&figures);
                 line.push(&datagrams).await;

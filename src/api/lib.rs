@@ -66,6 +66,17 @@ struct Shared {
     waits: Spread,
 }
 
+/// Which figures of an agent are told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ToldFigures {
+    /// None in the format of Prometheus, by the jobs API.
+    pub hides_prometheus: bool,
+    /// What running tasks use, too.
+    pub has_allocations: bool,
+    /// What the machine uses, too.
+    pub has_node: bool,
+}
+
 /// What the agent says of itself.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -89,8 +100,8 @@ pub struct Facts {
     pub names: Option<Arc<dyn Names>>,
     /// Whether the admin API of its ingress neither shows nor changes the operator's texts.
     pub admin_is_read_only: bool,
-    /// Whether the jobs API does not answer in the format of Prometheus.
-    pub hides_prometheus: bool,
+    /// Which of its figures are told.
+    pub told: ToldFigures,
     /// Canceled when the ingress has its routes for the first time.
     pub routed: CancellationToken,
     /// Canceled when the agent begins to stop.

@@ -130,7 +130,7 @@ impl Fixture {
             ingress: json!({ "Strategy": "rr" }),
             names: None,
             admin_is_read_only: false,
-            hides_prometheus: false,
+            told: super::ToldFigures::default(),
             routed: CancellationToken::new(),
             stopping: CancellationToken::new(),
         };

@@ -10,6 +10,7 @@ use super::{
     shared::{CheckStatus, Shared},
     stats::{self, AllocUsage, HostStats},
 };
+use futures_util::future::join_all;
 use jobs::model::{AllocId, Allocation, Node, TaskPhase};
 use mesh::model::CheckId;
 use parking_lot::RwLock;
@@ -40,6 +41,10 @@ const PATH_BYTES_MAX: usize = 4096;
 
 /// Allocations on this machine by id, those that are over included.
 pub(super) type Allocs = BTreeMap<AllocId, Arc<Known>>;
+
+/// Most allocations that are measured in one go, and how many of them at a time.
+const USAGES_MAX: usize = 1_000;
+const MEASURED_AT_A_TIME: usize = 64;
 
 /// An allocation and the way to its runner, which is closed when it is over.
 #[derive(Debug)]
@@ -323,6 +328,32 @@ impl Handle {
         let cpu_mhz = self.node().node_resources.cpu.cpu_shares;
         let cores = self.node().node_resources.cpu.total_cpu_cores;
         Ok(stats::alloc_usage(meters, cpu_mhz, cores).await)
+    }
+
+    /// What the running tasks of every allocation use right now, in the order of their ids; at most
+    /// 1,000 allocations.
+    pub async fn usages(&self) -> Vec<(Arc<Allocation>, AllocUsage)> {
+        let known: Vec<Arc<Known>> = self.allocs.read().values().cloned().collect();
+        let node = self.node();
+        let (mhz, cores) = (
+            node.node_resources.cpu.cpu_shares,
+            node.node_resources.cpu.total_cpu_cores,
+        );
+        let metered = known.into_iter().filter_map(|known| {
+            let meters = known.shared.meters.lock().clone();
+            (!meters.is_empty()).then(|| (known.shared.alloc(), meters))
+        });
+        let metered: Vec<_> = metered.take(USAGES_MAX).collect();
+        let mut usages = Vec::with_capacity(metered.len());
+        for some in metered.chunks(MEASURED_AT_A_TIME) {
+            let measured = some
+                .iter()
+                .map(|(_, meters)| stats::alloc_usage(meters.clone(), mhz, cores));
+            let measured = join_all(measured.collect::<Vec<_>>()).await;
+            let allocs = some.iter().map(|(alloc, _)| Arc::clone(alloc));
+            usages.extend(allocs.zip(measured));
+        }
+        usages
     }
 
     /// What this machine uses right now.

@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 66] = [
+pub(super) const KEYS: [&str; 64] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
@@ -66,8 +66,6 @@ pub(super) const KEYS: [&str; 66] = [
     "telemetry.in_memory_retention_period",
     "telemetry.include_alloc_metadata_in_metrics",
     "telemetry.prefix_filter",
-    "telemetry.publish_allocation_metrics",
-    "telemetry.publish_node_metrics",
     "telemetry.statsite_address",
     "vault",
 ];

@@ -20,6 +20,10 @@ const TAGS_MAX: usize = 64;
 pub struct Telemetry {
     /// The jobs API does not answer in the format of Prometheus.
     pub hides_prometheus: bool,
+    /// What running tasks use is told too.
+    pub tells_allocations: bool,
+    /// What the machine uses is told too.
+    pub tells_node: bool,
     /// Who is told without asking.
     pub receivers: Vec<Receiver>,
     /// How often.
@@ -49,10 +53,12 @@ pub struct WrittenTelemetry {
     pub collection_interval: Option<String>,
     pub disable_hostname: Option<bool>,
     pub use_node_name: Option<bool>,
+    pub publish_allocation_metrics: Option<bool>,
+    pub publish_node_metrics: Option<bool>,
 }
 
 impl WrittenTelemetry {
-    const KEYS: [&str; 7] = [
+    const KEYS: [&str; 9] = [
         "prometheus_metrics",
         "statsd_address",
         "datadog_address",
@@ -60,6 +66,8 @@ impl WrittenTelemetry {
         "collection_interval",
         "disable_hostname",
         "use_node_name",
+        "publish_allocation_metrics",
+        "publish_node_metrics",
     ];
 
     pub(super) fn merge(self, other: Self) -> Self {
@@ -71,6 +79,10 @@ impl WrittenTelemetry {
             collection_interval: other.collection_interval.or(self.collection_interval),
             disable_hostname: other.disable_hostname.or(self.disable_hostname),
             use_node_name: other.use_node_name.or(self.use_node_name),
+            publish_allocation_metrics: other
+                .publish_allocation_metrics
+                .or(self.publish_allocation_metrics),
+            publish_node_metrics: other.publish_node_metrics.or(self.publish_node_metrics),
         }
     }
 
@@ -84,6 +96,10 @@ impl WrittenTelemetry {
                 "collection_interval" => self.collection_interval = reader.text(&inner),
                 "disable_hostname" => self.disable_hostname = reader.flag(&inner),
                 "use_node_name" => self.use_node_name = reader.flag(&inner),
+                "publish_allocation_metrics" => {
+                    self.publish_allocation_metrics = reader.flag(&inner);
+                }
+                "publish_node_metrics" => self.publish_node_metrics = reader.flag(&inner),
                 _ => reader.unknown(&inner, "telemetry", &Self::KEYS),
             }
         }
@@ -108,6 +124,8 @@ impl WrittenTelemetry {
         });
         Telemetry {
             hides_prometheus: self.prometheus_metrics == Some(false),
+            tells_allocations: self.publish_allocation_metrics == Some(true),
+            tells_node: self.publish_node_metrics == Some(true),
             receivers: plain.into_iter().chain(tagged).collect(),
             interval: self.interval(problems),
             host: match (self.use_node_name, self.disable_hostname) {
@@ -236,6 +254,20 @@ mod tests {
                 },
             ),
             (
+                "publish_allocation_metrics = true\npublish_node_metrics = false",
+                Telemetry {
+                    tells_allocations: true,
+                    ..usual()
+                },
+            ),
+            (
+                "publish_node_metrics = true",
+                Telemetry {
+                    tells_node: true,
+                    ..usual()
+                },
+            ),
+            (
                 "disable_hostname = true",
                 Telemetry {
                     host: None,
@@ -310,8 +342,6 @@ mod tests {
             ("in_memory_collection_interval", "\"10s\""),
             ("include_alloc_metadata_in_metrics", "true"),
             ("prefix_filter", "[\"-nomad.raft\"]"),
-            ("publish_allocation_metrics", "true"),
-            ("publish_node_metrics", "true"),
             ("statsite_address", "\"h:1\""),
         ] {
             let (_, [problems, ignored, _]) = resolved(&format!("{key} = {value}"));

@@ -211,7 +211,7 @@ client {
 }
 telemetry {
   prometheus_metrics = true
-  publish_node_metrics = true
+  statsite_address = "stats.example:8125"
 }
 "#;
     let (written, problems) = parsed("server.hcl", server);
@@ -219,7 +219,7 @@ telemetry {
     let mut problems = Vec::new();
     let config = resolve::resolve(written, &mut problems);
     assert_eq!(problems, []);
-    let keys = ["client.options", "telemetry.publish_node_metrics"];
+    let keys = ["client.options", "telemetry.statsite_address"];
     let notes = keys.map(|key| format!("`{key}` is known and not acted on"));
     assert_eq!(config.notes, notes);
     assert_eq!(config.advertise.to_string(), "10.0.0.7");

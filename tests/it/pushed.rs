@@ -53,6 +53,7 @@ async fn figures_are_pushed_and_prometheus_may_be_off() {
         "telemetry {{\n  statsd_address = \"{plain_at}\"\n  datadog_address = \"{tagged_at}\"\n  \
          datadog_tags = [\"team:web\"]\n  collection_interval = \"200ms\"\n  \
          disable_hostname = true\n  prometheus_metrics = false\n  \
+         publish_node_metrics = true\n  publish_allocation_metrics = true\n  \
          statsite_address = \"{plain_at}\"\n}}\n"
     );
     let agent = Agent::start_with(Mode::Dev, &text).await;
@@ -62,6 +63,14 @@ async fn figures_are_pushed_and_prometheus_may_be_off() {
     let has = |wanted: &'static str| move |line: &str| (line == wanted).then_some(());
     read(&plain, has("trivet.jobs.running:1|g")).await;
     read(&tagged, has("trivet.jobs:1|g|#status:running,team:web")).await;
+    // What the machine and its tasks use.
+    for start in [
+        "nomad.client.host.memory.total:",
+        "nomad.client.allocs.memory.rss:",
+    ] {
+        let is_it = |line: &str| (line.starts_with(start) && !line.contains(":0|")).then_some(());
+        read(&tagged, is_it).await;
+    }
 
     let url = agent.url("ingress", "/web");
     eventually("the route", async || {
