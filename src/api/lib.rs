@@ -37,8 +37,8 @@ pub use auth::Access;
 pub use body::Bodies;
 pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
 pub use names::{Named, Names};
-pub use tasks::tasks;
 pub use own_node::{Drained, OwnNode, Unasked};
+pub use tasks::tasks;
 
 pub use axum::Router;
 use axum::middleware;

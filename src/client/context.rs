@@ -2,8 +2,7 @@
 
 use super::{
     Config, checks::Checks, claims::Claims, cores::Cores, drivers::Drivers,
-    file_threads::FileThreads, network::Networks, reports::Reports, store::Store,
-    task::api_socket::Opened,
+    file_threads::FileThreads, network::Networks, opened::Opened, reports::Reports, store::Store,
 };
 use jobs::model::Node;
 use rpc::session;

@@ -23,6 +23,7 @@ mod last_run;
 mod local;
 mod logs;
 mod network;
+mod opened;
 mod own_network;
 mod removals;
 mod reports;
@@ -46,6 +47,7 @@ pub use handle::{FileInfo, Handle, LogStream};
 pub use labels::{Changes, Labels};
 pub use local::{RegisterError, Registered};
 pub use logs::{Frame, Origin, Range};
+pub use opened::Opened;
 pub use service::{Client, OpenError};
 pub use settings::Config;
 pub use shared::CheckStatus;
@@ -53,7 +55,6 @@ pub use stats::{
     AllocUsage, CpuStats, CpuTimes, DiskStats, HostMemory, HostStats, MemoryStats, ResourceUsage,
     TaskUsage,
 };
-pub use task::api_socket::Opened;
 
 /// The newest rules by which this build derives the instances of an allocation.
 pub const RULES: RulesVersion = RulesVersion(Version::SUPPORTED.number());

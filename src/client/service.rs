@@ -14,12 +14,12 @@ use super::{
     labels::{self, Relabeled},
     local::{self, Registered},
     network::Networks,
+    opened::{OPENED_MAX, Opened},
     removals::Removals,
     reports::Reports,
     restore,
     shared::Shared,
     store::{AllocRecord, Damaged, Store},
-    task::api_socket::{OPENED_MAX, Opened},
 };
 use futures_util::FutureExt;
 use jobs::model::{

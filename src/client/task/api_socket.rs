@@ -1,31 +1,20 @@
 //! The socket among a task's secrets at which the agent answers its API to those who show one of
 //! the task's tokens: `secrets/api.sock`. A task that is given no token has none.
 
-use crate::{allocdir::Reader, shared::Shared};
+use crate::{allocdir::Reader, opened::Opened, shared::Shared};
 use std::{io, sync::Arc, time::Duration};
 use sys::seldom::Seldom;
 use tokio::{
-    net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    net::UnixListener,
+    sync::{Semaphore, mpsc},
     task::JoinHandle,
     time::sleep,
 };
 
 /// Connections of one task at a time; further ones wait in the system's queue.
 const CONNECTIONS_MAX: usize = 64;
-/// Connections of all tasks that may wait to be served.
-pub(crate) const OPENED_MAX: usize = 64;
 /// Pause after a failed accept, so that a full file table does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// A connection that a task opened to the agent's API.
-#[derive(Debug)]
-pub struct Opened {
-    /// The connection.
-    pub stream: UnixStream,
-    /// Lets the task open another one when it is dropped.
-    pub slot: OwnedSemaphorePermit,
-}
 
 /// The socket of one task, which is there until this is dropped.
 #[derive(Debug)]

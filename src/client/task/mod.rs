@@ -1,6 +1,6 @@
 //! The life of one task, from its setup through its restarts to its end.
 
-pub(super) mod api_socket;
+mod api_socket;
 pub(super) mod events;
 mod hooks;
 mod restarts;
