@@ -553,17 +553,12 @@ fn discover(
             let (advertised, bound) = (advertised?, bound?);
             Some(Place { advertised, bound })
         };
-        let http = listeners.http.map(|http| {
-            let advertised = SocketAddr::new(config.advertise, http.port());
-            Place {
-                advertised,
-                bound: http,
-            }
-        });
+        let http = listeners.http;
+        let advertised = http.map(|http| SocketAddr::new(config.advertise, http.port()));
         let agent = Itself {
             name: config.name.clone(),
             region: config.region.clone(),
-            http,
+            http: place(advertised, http),
             rpc: place(rpc_address.parse().ok(), listeners.rpc),
             serf: place(gossip.map(|gossip| gossip.address), listeners.serf),
             has_client: config.client.is_some(),

@@ -155,17 +155,13 @@ impl Progress {
 
     /// Whether the servers answered.
     fn on_asked(&mut self, now: Duration, asked: Result<Index, Unasked>) -> bool {
-        self.on_answer(now, asked.map(Drained::UnderWay))
+        self.on_looked(now, asked.map(Drained::UnderWay))
     }
 
     /// Whether the servers answered.
     fn on_looked(&mut self, now: Duration, looked: Result<Drained, Unasked>) -> bool {
-        self.on_answer(now, looked)
-    }
-
-    fn on_answer(&mut self, now: Duration, answer: Result<Drained, Unasked>) -> bool {
         self.unanswered = None;
-        match answer {
+        match looked {
             Ok(Drained::UnderWay(index)) => self.seen = Some(index),
             Ok(Drained::Complete) => self.end = Some(End::Complete),
             Ok(Drained::Canceled) => self.end = Some(End::Canceled),

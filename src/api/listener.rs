@@ -135,6 +135,11 @@ pub async fn serve(
         });
     }
     drop(socket);
+    finish(&stopping, graceful, connections).await;
+}
+
+/// Lets the requests in flight finish for a short time.
+async fn finish(stopping: &Stopping, graceful: GracefulShutdown, mut connections: JoinSet<()>) {
     stopping.0.cancel();
     if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
         tracing::debug!("requests were still in flight at the stop");
@@ -219,11 +224,7 @@ pub(super) async fn handed<T, S, K>(
             drop(kept);
         });
     }
-    stopping.0.cancel();
-    if timeout(STOP_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::debug!("requests were still in flight at the stop");
-    }
-    connections.shutdown().await;
+    finish(&stopping, graceful, connections).await;
 }
 
 /// Speaks HTTP over a connection until it ends.

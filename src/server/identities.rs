@@ -160,7 +160,7 @@ impl Handle {
             by_name: BTreeMap::new(),
             until: None,
         };
-        for identity in task.identity.as_deref().into_iter().chain(&task.identities) {
+        for identity in task.all_identities() {
             let times = Times::of(alloc.create_time, now, identity.ttl);
             let mut claims = claims(alloc, task, identity, times);
             if let Some(issuer) = self.identity_issuer() {

@@ -11,7 +11,7 @@ use crate::{
         Agent, DEADLINE, Echo,
         agent::{Mode, Room, namespace},
         dns, eventually, http,
-        load::{Load, failures},
+        load::{Load, none_failed},
     },
     needs::{need, need_root},
     walkthrough::targets,
@@ -295,13 +295,7 @@ async fn needs_root_a_client_that_is_cut_off_serves_on_and_gives_its_work_back()
     wanted_alone(&job, &own[0], &[cut, other]).await;
     written(cut, "back", "1").await;
     let requests = load.stop().await;
-    let failed = failures(&requests);
-    assert!(
-        failed.is_empty(),
-        "{} of {}: {failed:?}",
-        failed.len(),
-        requests.len()
-    );
+    none_failed(&requests);
 }
 
 /// Waits until all servers know the same leader.

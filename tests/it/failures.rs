@@ -3,7 +3,7 @@
 use crate::{
     harness::{
         Agent, DEADLINE, Echo, dns, eventually, http,
-        load::{self, Load, failures},
+        load::{self, Load, none_failed},
     },
     walkthrough::targets,
 };
@@ -62,14 +62,7 @@ async fn a_killed_task_is_restarted_and_no_get_fails() {
     job.passing(&agent, 3).await;
     load.more(200).await;
     let requests = load.stop().await;
-    let failed = failures(&requests);
-    assert!(
-        failed.is_empty(),
-        "{} of {} failed: {:?}",
-        failed.len(),
-        requests.len(),
-        failed[0]
-    );
+    none_failed(&requests);
 
     let events: Vec<&str> = restarted["Events"]
         .as_array()
@@ -126,14 +119,7 @@ async fn a_hung_instance_leaves_the_routes_and_no_get_fails() {
     // What it swallowed was given to others. Where the machine has time, 99 of 100 take less than
     // 1.5 s; the driver `hung` measures that.
     println!("99 of 100 requests took {:?} at most", load::p99(&requests));
-    let failed = failures(&requests);
-    assert!(
-        failed.is_empty(),
-        "{} of {} failed: {:?}",
-        failed.len(),
-        requests.len(),
-        failed[0]
-    );
+    none_failed(&requests);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

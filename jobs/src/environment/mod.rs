@@ -94,8 +94,7 @@ impl<'a> TaskEnvironment<'a> {
             environment.set("NOMAD_ALLOC_DIR", &directories.alloc);
             environment.set("NOMAD_TASK_DIR", &directories.local);
             environment.set("NOMAD_SECRETS_DIR", &directories.secrets);
-            let mut identities = task.identity.as_deref().into_iter().chain(&task.identities);
-            if identities.any(|identity| identity.env) {
+            if task.all_identities().any(|identity| identity.env) {
                 let socket = format!("unix://{}/api.sock", directories.secrets);
                 environment.set("NOMAD_UNIX_ADDR", &socket);
             }

@@ -97,6 +97,11 @@ impl Task {
     pub fn is_main(&self) -> bool {
         self.lifecycle.is_none()
     }
+
+    /// Every identity of it, the default one first.
+    pub fn all_identities(&self) -> impl Iterator<Item = &WorkloadIdentity> {
+        self.identity.as_deref().into_iter().chain(&self.identities)
+    }
 }
 
 /// When a task runs relative to the main tasks.

@@ -153,6 +153,17 @@ pub(crate) fn failures(requests: &[Request]) -> Vec<&Request> {
         .collect()
 }
 
+/// Fails with those that failed, if any did.
+pub(crate) fn none_failed(requests: &[Request]) {
+    let failed = failures(requests);
+    assert!(
+        failed.is_empty(),
+        "{} of {} failed: {failed:?}",
+        failed.len(),
+        requests.len()
+    );
+}
+
 /// The time that 99 of 100 requests did not exceed.
 pub(crate) fn p99(requests: &[Request]) -> Duration {
     let mut times: Vec<Duration> = requests.iter().map(|request| request.took).collect();

@@ -10,7 +10,7 @@ use jobs::{
 };
 
 fn given(task: &Task) -> impl Iterator<Item = &WorkloadIdentity> {
-    let all = task.identity.as_deref().into_iter().chain(&task.identities);
+    let all = task.all_identities();
     all.filter(|identity| identity.env || identity.file)
 }
 

@@ -61,8 +61,7 @@ pub(super) fn resume(shared: &Arc<Shared>, task: &str) -> Option<Templates> {
 
 /// True when the environment is complete only after them.
 pub(super) fn add_variables(task: &Task) -> bool {
-    let mut identities = task.identity.as_deref().into_iter().chain(&task.identities);
-    task.templates.iter().any(|one| one.envvars) || identities.any(|one| one.env)
+    task.templates.iter().any(|one| one.envvars) || task.all_identities().any(|one| one.env)
 }
 
 /// True when something is to be rendered or given to the task.
