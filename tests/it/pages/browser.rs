@@ -386,6 +386,12 @@ impl Browser {
         std::mem::take(&mut self.seen.lock().expect("no panic").problems)
     }
 
+    /// What it complained of since the last look and could not help: the browser had broken
+    /// something off.
+    pub(super) fn excused(&self) -> Vec<String> {
+        std::mem::take(&mut self.seen.lock().expect("no panic").excused)
+    }
+
     /// The addresses that the page asked since the last look.
     pub(super) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.seen.lock().expect("no panic").requests)

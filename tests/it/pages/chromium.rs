@@ -65,6 +65,8 @@ static RUNNING: Mutex<Weak<Chromium>> = Mutex::const_new(Weak::new());
 pub(super) struct Seen {
     /// Errors that it wrote or raised.
     pub(super) problems: Vec<String>,
+    /// What may well be because the browser broke something off.
+    pub(super) excused: Vec<String>,
     /// Addresses that it asked.
     pub(super) requests: Vec<String>,
     /// How often Chromium broke off what was fetched because networks changed, which are those of
@@ -292,6 +294,8 @@ fn note(message: &Value, pages: &Pages) {
             let said = format!("console: {}", parameters["args"]);
             if seen.broken_off == 0 || !said.contains(UNFETCHED) {
                 seen.problems.push(said);
+            } else {
+                seen.excused.push(said);
             }
         }
         "Runtime.exceptionThrown" => {
