@@ -6,7 +6,7 @@ use super::{
     definitions,
     external::{Advertise, External, Feed, Itself, Place, Search, Seeker, Wanted, WantedServers},
     https,
-    ingress::{Reloads, Sources, aliases},
+    ingress::{OpenIngress, Reloads, aliases},
     listeners::{BindError, Bound, Listeners},
     names::OwnNames,
     own_drain::OwnDrain,
@@ -135,6 +135,7 @@ impl Agent {
             dns,
             proxy,
             reloads,
+            admin_tls,
         } = serve_traffic(&parts, planes, bound.dns, bound.ingress);
         let asked = dns.clone();
         let (tls, tls_reader) = match tls.map(watch::channel) {
@@ -143,7 +144,11 @@ impl Agent {
         };
         let apis = [
             (bound.http.as_ref(), None, limits.http),
-            (bound.ingress_admin.as_ref(), None, limits.ingress_admin),
+            (
+                bound.ingress_admin.as_ref(),
+                admin_tls.clone(),
+                limits.ingress_admin,
+            ),
             (bound.catalog.as_ref(), None, limits.catalog),
             (bound.https.as_ref(), tls_reader.clone(), limits.catalog),
         ];
@@ -343,7 +348,7 @@ impl Agent {
         let serve = |socket, router, most| serve_with(socket, None, router, most);
         let admin = api::fabio::router(api.clone());
         if let Some(listener) = bound.ingress_admin {
-            serve(listener, admin.clone(), limits.ingress_admin);
+            serve_with(listener, admin_tls, admin.clone(), limits.ingress_admin);
         }
         // Others carry requests for the catalog here whether or not this agent listens for them.
         let has_pages = config.ui.is_enabled && bound.catalog.is_some();
@@ -506,6 +511,8 @@ struct Traffic {
     dns: Option<dns::Handle>,
     proxy: Option<proxy::Handle>,
     reloads: Option<Reloads>,
+    /// Rules of TLS of the ingress's admin address, if it has any.
+    admin_tls: Option<https::RulesReader>,
 }
 
 /// Lets DNS and ingress answer. They know nothing until the data plane tells them.
@@ -513,21 +520,27 @@ fn serve_traffic(
     parts: &Parts,
     planes: &Planes,
     dns: Option<dns::Dns>,
-    ingress: Option<(proxy::Proxy, Sources)>,
+    ingress: Option<OpenIngress>,
 ) -> Traffic {
     let mut traffic = Traffic {
         dns: dns.as_ref().map(dns::Dns::handle),
-        proxy: ingress.as_ref().map(|(proxy, _)| proxy.handle()),
+        proxy: ingress.as_ref().map(|open| open.proxy.handle()),
         reloads: None,
+        admin_tls: ingress.as_ref().and_then(OpenIngress::admin_reader),
     };
     if let Some(dns) = dns {
         parts.edge(planes.data(), |stopped| async move {
             log_end("DNS", dns.run(stopped).await);
         });
     }
-    if let Some((proxy, sources)) = ingress {
+    if let Some(OpenIngress {
+        proxy,
+        sources,
+        admin,
+    }) = ingress
+    {
         let _guard = planes.data().enter();
-        traffic.reloads = Some(Reloads::new(proxy.handle(), sources));
+        traffic.reloads = Some(Reloads::new(proxy.handle(), sources, admin));
         parts.edge(planes.data(), |stopped| async move {
             log_end("ingress", proxy.run(stopped).await);
         });

@@ -1,4 +1,4 @@
-//! The rules of TLS on the catalog's listener, read again when the configuration is.
+//! The rules of TLS on the listeners of APIs, read again when the configuration is.
 
 use config::Https;
 use proxy::certs::{Pair, Store, Tls, server_config};
@@ -7,10 +7,13 @@ use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 
 /// What is offered over TLS, the best one first.
-const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+pub(super) const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// What connections take that come from now on.
 pub(super) type Rules = watch::Sender<Arc<ServerConfig>>;
+
+/// Where a listener takes them from.
+pub(super) type RulesReader = watch::Receiver<Arc<ServerConfig>>;
 
 /// The rules that the files of `settings` make.
 ///

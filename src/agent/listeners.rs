@@ -2,7 +2,7 @@
 //! clear error and not half an agent.
 
 use super::{
-    ingress::{self, Sources},
+    ingress::{self, OpenIngress, Sources},
     runtimes::{Planes, join},
 };
 use config::{Config, Connections, Dns, Ingress, Part};
@@ -21,6 +21,20 @@ pub struct BindError {
 }
 
 impl BindError {
+    /// One of a listener that is named by `name` where it is configured.
+    pub(super) fn new(
+        address: SocketAddr,
+        (what, name): (&'static str, &'static str),
+        reason: String,
+    ) -> Self {
+        Self {
+            address,
+            what,
+            name,
+            reason,
+        }
+    }
+
     /// What is wrong, without what to do.
     pub(super) fn reason(&self) -> String {
         let Self {
@@ -84,7 +98,7 @@ pub(super) struct Bound {
     pub catalog: Option<Arc<TcpListener>>,
     pub https: Option<Arc<TcpListener>>,
     pub dns: Option<dns::Dns>,
-    pub ingress: Option<(proxy::Proxy, Sources)>,
+    pub ingress: Option<OpenIngress>,
     pub ingress_admin: Option<Arc<TcpListener>>,
 }
 
@@ -110,7 +124,7 @@ impl Bound {
             ingress: traffic
                 .ingress
                 .as_ref()
-                .and_then(|(proxy, _)| proxy.local_addrs().first().copied()),
+                .and_then(|open| open.proxy.local_addrs().first().copied()),
             ingress_admin: apis.ingress_admin.as_ref().map(|(_, address)| *address),
         };
         Ok(Self {
@@ -198,7 +212,7 @@ impl Apis {
 /// The listeners of the data plane.
 struct Traffic {
     dns: Option<dns::Dns>,
-    ingress: Option<(proxy::Proxy, Sources)>,
+    ingress: Option<OpenIngress>,
 }
 
 impl Traffic {
@@ -273,14 +287,9 @@ pub(super) async fn open_ingress(
     settings: &Ingress,
     data_dir: &Path,
     limits: Connections,
-) -> Result<(proxy::Proxy, Sources), BindError> {
+) -> Result<OpenIngress, BindError> {
     let address = ingress::first_address(settings).unwrap_or(settings.admin);
-    let failed = |address, reason| BindError {
-        address,
-        what: "ingress",
-        name: "ingress",
-        reason,
-    };
+    let failed = |address, reason| BindError::new(address, ("ingress", "ingress"), reason);
     let sources = Sources::open(settings, data_dir, &Sources::default()).await;
     let sources = sources.map_err(|reason| failed(address, reason))?;
     let config = ingress::proxy_config(settings, &sources, limits);
@@ -294,7 +303,9 @@ pub(super) async fn open_ingress(
         };
         failed(address, root_cause(&error))
     })?;
-    Ok((proxy, sources))
+    let admin = ("the ingress admin API", "ingress_admin");
+    OpenIngress::new(proxy, sources, settings)
+        .map_err(|reason| BindError::new(settings.admin, admin, reason))
 }
 
 fn bind_error(
@@ -303,12 +314,7 @@ fn bind_error(
     name: &'static str,
     error: &dyn std::error::Error,
 ) -> BindError {
-    BindError {
-        address,
-        what,
-        name,
-        reason: root_cause(error),
-    }
+    BindError::new(address, (what, name), root_cause(error))
 }
 
 /// The innermost reason: what the system said.

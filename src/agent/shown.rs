@@ -134,6 +134,7 @@ pub(super) fn ingress(ingress: Option<&Ingress>) -> Value {
         "Listeners": listeners.collect::<Vec<_>>(),
         "CertificateSources": certificates.collect::<Vec<_>>(),
         "Admin": ingress.admin,
+        "AdminCertificates": ingress.admin_tls.as_ref().map(|tls| &tls.source),
         "AdminAccess": if ingress.admin_is_read_only { "ro" } else { "rw" },
         "Strategy": match ingress.strategy {
             Strategy::RoundRobin => "rr",

@@ -4,7 +4,7 @@ use axum::{
     Extension, Router,
     body::Body,
     extract::{ConnectInfo, State},
-    http::Request,
+    http::{HeaderValue, Request, header, uri::Authority},
     middleware::{self, Next},
     response::Response,
 };
@@ -160,10 +160,22 @@ async fn enter(
     mut request: Request<Body>,
     next: Next,
 ) -> Response {
+    name_host(&mut request);
     let extensions = request.extensions_mut();
     extensions.insert(entrance.bodies.clone());
     extensions.insert(entrance.stopping.clone());
     guard(&entrance.access, entrance.reach, request, next).await
+}
+
+/// Over HTTP/2 the host stands in the URI alone; those who look for it look among the headers.
+fn name_host(request: &mut Request<Body>) {
+    let authority = request.uri().authority().map(Authority::as_str);
+    let host = authority.and_then(|authority| HeaderValue::from_str(authority).ok());
+    if let Some(host) = host
+        && !request.headers().contains_key(header::HOST)
+    {
+        request.headers_mut().insert(header::HOST, host);
+    }
 }
 
 /// Marks a request that another agent carried here: it goes no further than to a node.

@@ -46,7 +46,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 36] = [
+    pub(super) const SETTINGS: [&'static str; 41] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -60,6 +60,11 @@ impl WrittenIngress {
         "shutdown_grace",
         "shutdown_wait",
         "admin_access",
+        "admin_cs",
+        "admin_strictmatch",
+        "admin_tlsmin",
+        "admin_tlsmax",
+        "admin_tlsciphers",
         "retries",
         "request_body_max",
         "authorities_file",
@@ -103,6 +108,9 @@ impl WrittenIngress {
         "pxytrusted",
         "refresh",
     ];
+    /// Keys of a listener that say how TLS ends there.
+    pub(super) const TLS: [&'static str; 5] =
+        ["cs", "strictmatch", "tlsmin", "tlsmax", "tlsciphers"];
     /// Keys of a source of certificates, as in `proxy_cs`.
     pub(super) const CERTIFICATES: [&'static str; 10] = [
         "cs",
@@ -139,6 +147,8 @@ pub struct Ingress {
     pub certificates: BTreeMap<String, CertificateSource>,
     /// Admin API and its page.
     pub admin: SocketAddr,
+    /// TLS ends at the admin API.
+    pub admin_tls: Option<ListenerTls>,
     /// Whether the admin API changes nothing, and keeps the operator's texts to itself.
     pub admin_is_read_only: bool,
     /// How a target is picked.
@@ -379,6 +389,15 @@ pub(super) fn resolve(
             true
         }
     };
+    let admin_tls = reader.admin_tls(&setting);
+    if let Some(tls) = &admin_tls
+        && !certificates.contains_key(&tls.source)
+    {
+        reader.wrong(format!(
+            "`ingress.admin_cs` is `{}`, which is no source of certificates that is configured",
+            tls.source
+        ));
+    }
     let has_host_globs = reader.flag("ingress.host_globs", setting("host_globs"), true);
     let no_route_status = reader.number("no_route_status", setting("no_route_status"));
     let no_route_status = match no_route_status {
@@ -414,6 +433,7 @@ pub(super) fn resolve(
         listeners,
         certificates,
         admin: places.admin,
+        admin_tls,
         admin_is_read_only,
         strategy,
         matching: Matching {
@@ -445,6 +465,17 @@ fn plain(address: SocketAddr) -> IngressListener {
         write_timeout: None,
         idle_timeout: None,
     }
+}
+
+/// How TLS ends at a listener that is none of the ingress itself, by the keys of one; not at all if
+/// it names no source of certificates.
+pub(super) fn listener_tls(
+    name: &str,
+    item: &BTreeMap<String, String>,
+    problems: &mut Vec<Problem>,
+) -> Option<ListenerTls> {
+    let source = item.get("cs")?;
+    Resolver { problems }.tls(name, source, item)
 }
 
 /// The pairs of one listener or source; the value without a key is that of `first`.
@@ -595,6 +626,24 @@ impl Resolver<'_> {
             trusted,
             is_required,
         })
+    }
+
+    /// TLS of the admin address: the keys of a listener after `admin_`.
+    fn admin_tls<'s>(&mut self, setting: &impl Fn(&str) -> Option<&'s str>) -> Option<ListenerTls> {
+        let mut own = BTreeMap::new();
+        for key in WrittenIngress::TLS {
+            if let Some(value) = setting(&format!("admin_{key}")) {
+                own.insert(key.to_owned(), value.to_owned());
+            }
+        }
+        if !own.contains_key("cs") {
+            for key in own.keys() {
+                self.wrong(format!(
+                    "`ingress.admin_{key}` needs certificates: name their source with `admin_cs`"
+                ));
+            }
+        }
+        listener_tls("admin", &own, self.problems)
     }
 
     fn tls(
@@ -1058,6 +1107,7 @@ mod tests {
             ("proxy_auth", "name=a;type=ldap;file=/x, name=b"),
             ("shutdown_grace", "61m"),
             ("admin_access", "none"),
+            ("admin_cs", "lost"),
             ("shutdown_wait", "-1s"),
         ] {
             written.settings.insert(name.into(), text.into());
@@ -1076,6 +1126,7 @@ mod tests {
             "no name",
             "the type `vault`; there are `file`, `path`, `http`, `consul` and `acme`: no vault is asked here",
             "`ingress.admin_access` is `none`; it must be `rw` or `ro`",
+            "`ingress.admin_cs` is `lost`, which is no source of certificates",
             "`d` has no place",
             "two sources of certificates `a`",
             "`e` needs `hosts`",
@@ -1096,7 +1147,42 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 26, "{problems:#?}");
+        assert_eq!(problems.len(), 27, "{problems:#?}");
+    }
+
+    #[test]
+    fn the_admin_address_has_tls_where_it_has_a_source_of_certificates() {
+        let of = |settings: &[(&str, &str)]| {
+            let mut written = lines(":1", "cs=own;type=path;cert=/etc/certs");
+            for (key, value) in settings {
+                written.settings.insert((*key).into(), (*value).into());
+            }
+            let (ingress, problems) = resolved(&written);
+            (ingress.admin_tls, problems)
+        };
+        assert_eq!(of(&[]), (None, Vec::new()));
+        let (tls, problems) = of(&[("admin_cs", "own"), ("admin_tlsmin", "tls13")]);
+        assert_eq!(problems, Vec::<String>::new());
+        let expected = ListenerTls {
+            source: "own".into(),
+            is_strict: false,
+            oldest: Version::Tls13,
+            newest: Version::Tls13,
+            ciphers: Vec::new(),
+        };
+        assert_eq!(tls, Some(expected));
+        let (tls, problems) = of(&[("admin_strictmatch", "true"), ("admin_tlsmax", "tls12")]);
+        assert_eq!((tls, problems.len()), (None, 2), "{problems:?}");
+        for (setting, part) in [
+            (("admin_tlsmin", "ssl3"), "`tlsmin` of the listener `admin`"),
+            (("admin_cs", "lost"), "`ingress.admin_cs` is `lost`"),
+        ] {
+            let (_, problems) = of(&[("admin_cs", "own"), setting]);
+            assert!(
+                problems.len() == 1 && problems[0].contains(part),
+                "{part}: {problems:?}"
+            );
+        }
     }
 
     #[test]

@@ -40,7 +40,9 @@ pub use consul::{help as consul_help, load as load_consul, validate as validate_
 pub use discovery::{Discovery, WrittenDiscovery};
 pub use drain::{OwnDrain, WrittenDrain};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
-pub use fabio::{Announcement, CatalogSource, PageSource, RouteSource, Standalone};
+pub use fabio::{
+    Announcement, CatalogSource, MetricsListener, PageSource, RouteSource, Standalone,
+};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,

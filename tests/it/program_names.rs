@@ -1,9 +1,12 @@
 //! The program under the name of one that it stands in for.
 
-use crate::harness::{
-    Agent, DEADLINE,
-    agent::{Mode, TRIVET},
-    eventually, http,
+use crate::{
+    harness::{
+        Agent, DEADLINE,
+        agent::{Mode, TRIVET},
+        eventually, http,
+    },
+    secured::Authority,
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -336,6 +339,67 @@ async fn as_the_ingress_it_carries_what_a_catalog_elsewhere_knows() {
         let warning = format!("`{key}` is not acted on: ");
         assert!(said.contains(&warning), "{warning}: {said}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_the_ingress_it_is_asked_over_tls() {
+    let agent = Agent::start_with(Mode::Durable, "ingress { enabled = false }").await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let authority = Authority::new();
+    let put = |authority: &Authority, dir: &Path| {
+        let (certificate, key) = authority.issue("localhost");
+        let whole = dir.join("certificates/own.new");
+        std::fs::write(&whole, format!("{certificate}\n{key}")).expect("a file");
+        std::fs::rename(&whole, whole.with_extension("pem")).expect("a file");
+    };
+    std::fs::create_dir(dir.path().join("certificates")).expect("a directory");
+    put(&authority, dir.path());
+    let source = format!(
+        "cs=own;type=path;cert={}/certificates;refresh=1s",
+        dir.path().display()
+    );
+    let catalog = agent.address("catalog").to_string();
+    let arguments = [
+        "-registry.consul.addr",
+        &catalog,
+        "-registry.consul.register.addr=127.0.0.1:0",
+        "-registry.consul.register.checkTLSSkipVerify",
+        "-proxy.cs",
+        &source,
+        "-proxy.addr=127.0.0.1:0,127.0.0.1:0;proto=prometheus;cs=own",
+        "-ui.addr=127.0.0.1:0;cs=own",
+    ];
+    let edge = Named::run("fabio", dir, &arguments, &[]).await;
+    let secured = |listener: &str, path: &str| {
+        let port = edge.listeners[listener].port();
+        format!("https://localhost:{port}{path}")
+    };
+    // The check of its own service asks over TLS, and takes whatever certificate there is.
+    passing(&agent, "fabio", 1).await;
+    let client = authority.client(None);
+    for (listener, path) in [
+        ("ingress_admin", "/health"),
+        ("ingress_admin", "/api/version"),
+        ("metrics", "/metrics"),
+    ] {
+        let answer = client.get(secured(listener, path)).send().await;
+        let status = answer.expect("an answer").status();
+        assert_eq!(status, StatusCode::OK, "{listener} {path}");
+        let plain = http::client().get(edge.url_of(listener, path)).send().await;
+        assert!(plain.is_err(), "{listener} {path}");
+    }
+    let page = client.get(secured("ingress_admin", "/api/routes"));
+    let page = page.header("origin", "https://evil.example").send().await;
+    assert_eq!(page.expect("an answer").status(), StatusCode::FORBIDDEN);
+    let next = Authority::new();
+    put(&next, edge.dir.path());
+    eventually("another certificate", async || {
+        let url = secured("ingress_admin", "/health");
+        let answer = next.client(None).get(url).send().await;
+        answer.map(drop).map_err(|error| error.to_string())
+    })
+    .await;
+    edge.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

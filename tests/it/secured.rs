@@ -1,4 +1,4 @@
-//! The catalog API over TLS.
+//! APIs over TLS: that of the catalog, and that of the operators of the ingress.
 
 use crate::harness::{
     Agent,
@@ -8,7 +8,7 @@ use crate::harness::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, client::conn::http2};
+use hyper::{Request, Response, client::conn::http2, header};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use nix::sys::signal::{Signal, kill};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -47,7 +47,7 @@ impl Authority {
     }
 
     /// Somebody who trusts this authority alone.
-    fn client(&self, identity: Option<&(String, String)>) -> Client {
+    pub(crate) fn client(&self, identity: Option<&(String, String)>) -> Client {
         // The provider is set up.
         drop(http::client());
         let trusted = Certificate::from_pem(self.pem.as_bytes()).expect("a certificate");
@@ -60,8 +60,12 @@ impl Authority {
     }
 }
 
-/// A client that can speak HTTP/2 does.
-async fn over_http2(authority: &Authority, address: SocketAddr) {
+/// What a client that can speak HTTP/2 is answered; it does.
+async fn over_http2(
+    authority: &Authority,
+    address: SocketAddr,
+    (host, path): (&str, &str),
+) -> Response<Bytes> {
     let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).expect("a certificate");
     let mut roots = RootCertStore::empty();
     roots.add(root).expect("an authority");
@@ -77,13 +81,12 @@ async fn over_http2(authority: &Authority, address: SocketAddr) {
         .await
         .expect("they speak HTTP/2");
     tokio::spawn(connection);
-    let url = format!("https://localhost:{}/v1/kv/a?raw", address.port());
+    let url = format!("https://{host}:{}{path}", address.port());
     let request = Request::get(url).body(Empty::<Bytes>::new());
     let answer = sender.send_request(request.expect("a request")).await;
-    let answer = answer.expect("an answer");
-    assert_eq!(answer.status(), StatusCode::OK);
-    let body = answer.into_body().collect().await.expect("a body");
-    assert_eq!(body.to_bytes().as_ref(), b"x");
+    let (head, body) = answer.expect("an answer").into_parts();
+    let body = body.collect().await.expect("a body");
+    Response::from_parts(head, body.to_bytes())
 }
 
 fn put(dir: &Path, (certificate, key): &(String, String)) {
@@ -128,7 +131,12 @@ async fn the_catalog_is_answered_over_tls_by_certificates_that_may_change() {
     let strange = second.client(None).get(url("/v1/kv/a")).send().await;
     assert!(strange.is_err(), "{strange:?}");
 
-    over_http2(&first, agent.address("https")).await;
+    let key = ("localhost", "/v1/kv/a?raw");
+    let answer = over_http2(&first, agent.address("https"), key).await;
+    assert_eq!(
+        (answer.status(), &answer.body()[..]),
+        (StatusCode::OK, &b"x"[..])
+    );
 
     // The command line, by flags and by the environment.
     let address = url("");
@@ -187,4 +195,74 @@ async fn the_catalog_is_answered_over_tls_by_certificates_that_may_change() {
     // A connection from before goes on.
     let old = client.get(url("/v1/kv/a")).send().await.expect("an answer");
     assert_eq!(old.status(), StatusCode::OK);
+}
+
+/// Puts a certificate of an authority and its key where a source finds it, whole at once.
+fn put_whole(file: &Path, (certificate, key): &(String, String)) {
+    let whole = file.with_extension("new");
+    std::fs::write(&whole, format!("{certificate}\n{key}")).expect("a file");
+    std::fs::rename(&whole, file).expect("a file");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_admin_address_of_the_ingress_is_answered_over_tls() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [first, second, third] = [Authority::new(), Authority::new(), Authority::new()];
+    for (name, authority) in [("one", &first), ("two", &third)] {
+        std::fs::create_dir(dir.path().join(name)).expect("a directory");
+        let file = dir.path().join(name).join("own.pem");
+        put_whole(&file, &authority.issue("localhost"));
+    }
+    let block = format!(
+        "ingress {{\n  admin_cs = \"own\"\n  certificates \"own\" {{\n    type = \"path\"\n    \
+         cert = \"{}/one\"\n    refresh = \"1s\"\n  }}\n}}\n",
+        dir.path().display()
+    );
+    let agent = Agent::start_with(Mode::Durable, &block).await;
+    let address = agent.address("ingress_admin");
+    let url = |path: &str| format!("https://localhost:{}{path}", address.port());
+    let client = first.client(None);
+    let status =
+        async |request: reqwest::RequestBuilder| request.send().await.expect("an answer").status();
+    assert_eq!(status(client.get(url("/health"))).await, StatusCode::OK);
+    let manual = client.put(url("/api/manual/team"));
+    let manual = manual.body(r##"{"value": "# ours\n", "version": "0"}"##);
+    assert_eq!(status(manual).await, StatusCode::OK);
+    let plain = http::client().get(agent.url("ingress_admin", "/health"));
+    assert!(plain.send().await.is_err());
+
+    // Pages of others are refused here as everywhere.
+    for (name, value) in [
+        ("origin", "https://evil.example"),
+        ("host", "rebound.example"),
+    ] {
+        let page = client.get(url("/api/routes")).header(name, value);
+        assert_eq!(status(page).await, StatusCode::FORBIDDEN, "{name}");
+    }
+    let own = url("");
+    let page = client.get(url("/api/routes"));
+    let page = page.header("origin", own.trim_end_matches('/'));
+    assert_eq!(status(page).await, StatusCode::OK);
+    let page = over_http2(&first, address, ("edge.localhost", "/ui")).await;
+    let http = agent.address("http").port();
+    let expected = format!("http://edge.localhost:{http}/ui/routes");
+    assert_eq!(page.headers()[header::LOCATION], expected);
+
+    // Another certificate, and one of another source after the configuration was read again.
+    let trusts = async |authority: &Authority| {
+        let opened = authority.client(None).get(url("/health")).send().await;
+        opened.map(drop).map_err(|error| error.to_string())
+    };
+    assert!(trusts(&second).await.is_err());
+    put_whole(&dir.path().join("one/own.pem"), &second.issue("localhost"));
+    eventually("the second certificate", async || trusts(&second).await).await;
+    let file = agent.dir().join("agent.hcl");
+    let text = std::fs::read_to_string(&file).expect("a configuration");
+    let text = text.replace(
+        &format!("{}/one", dir.path().display()),
+        &format!("{}/two", dir.path().display()),
+    );
+    std::fs::write(&file, text).expect("a configuration");
+    kill(agent.pid(), Signal::SIGHUP).expect("the agent runs");
+    eventually("the third certificate", async || trusts(&third).await).await;
 }

@@ -8,8 +8,10 @@ mod requests_log;
 mod served;
 mod users;
 
-use config::{self, CertificatePlace, Config, Connections, Ingress, IngressListener};
-use proxy::certs::{Challenges, Issuer, Store, Tls};
+use super::https::{PROTOCOLS, Rules, RulesReader};
+use config::{self, CertificatePlace, Config, Connections, Ingress, IngressListener, ListenerTls};
+use proxy::certs::{Challenges, Issuer, Store, Tls, server_config};
+use rustls::ServerConfig;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -17,7 +19,7 @@ use std::{
     sync::Arc,
 };
 use sys::priority;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
 /// The certificates of a source.
 #[derive(Clone, Debug)]
@@ -101,23 +103,35 @@ impl Sources {
         })
     }
 
+    /// TLS as a listener wants it, with its certificates.
+    fn tls(&self, wanted: &ListenerTls) -> Tls {
+        let source = self.by_name.get(&wanted.source);
+        let store = source.map(|source| Arc::clone(&source.store));
+        Tls {
+            is_strict: wanted.is_strict,
+            oldest: wanted.oldest,
+            newest: wanted.newest,
+            ciphers: wanted.ciphers.clone(),
+            client_authorities: source.and_then(|source| source.authorities.clone()),
+            ..Tls::new(store.unwrap_or_default())
+        }
+    }
+
+    /// The rules of TLS for a listener that is none of the proxy's. Its certificates change as
+    /// those of the others do.
+    ///
+    /// # Errors
+    /// If TLS cannot be spoken as wanted.
+    pub(super) fn rules(&self, wanted: &ListenerTls) -> Result<Arc<ServerConfig>, String> {
+        let rules = server_config(&self.tls(wanted), &PROTOCOLS);
+        rules.map(Arc::new).map_err(|error| error.to_string())
+    }
+
     /// A listener with its certificates.
     fn listener(&self, listener: &IngressListener) -> proxy::Listener {
-        let tls = listener.tls.as_ref().map(|wanted| {
-            let source = self.by_name.get(&wanted.source);
-            let store = source.map(|source| Arc::clone(&source.store));
-            Tls {
-                is_strict: wanted.is_strict,
-                oldest: wanted.oldest,
-                newest: wanted.newest,
-                ciphers: wanted.ciphers.clone(),
-                client_authorities: source.and_then(|source| source.authorities.clone()),
-                ..Tls::new(store.unwrap_or_default())
-            }
-        });
         proxy::Listener {
             protocol: listener.protocol,
-            tls,
+            tls: listener.tls.as_ref().map(|wanted| self.tls(wanted)),
             announced: listener.announced.clone(),
             read_timeout: listener.read_timeout,
             write_timeout: listener.write_timeout,
@@ -185,10 +199,46 @@ pub(super) fn proxy_config(
     })
 }
 
+/// An ingress that is open and not served yet.
+#[derive(Debug)]
+pub(super) struct OpenIngress {
+    pub(super) proxy: proxy::Proxy,
+    pub(super) sources: Sources,
+    /// Rules of TLS of the admin address, if it has any.
+    pub(super) admin: Option<Rules>,
+}
+
+impl OpenIngress {
+    /// With the admin address as `ingress` wants it.
+    ///
+    /// # Errors
+    /// If TLS cannot be spoken there as wanted.
+    pub(super) fn new(
+        proxy: proxy::Proxy,
+        sources: Sources,
+        ingress: &Ingress,
+    ) -> Result<Self, String> {
+        let admin = ingress.admin_tls.as_ref();
+        let admin = admin.map(|wanted| sources.rules(wanted)).transpose()?;
+        Ok(Self {
+            proxy,
+            sources,
+            admin: admin.map(|rules| watch::channel(rules).0),
+        })
+    }
+
+    /// Where the admin address takes its rules of TLS from.
+    pub(super) fn admin_reader(&self) -> Option<RulesReader> {
+        self.admin.as_ref().map(watch::Sender::subscribe)
+    }
+}
+
 /// What may change while an ingress runs.
 #[derive(Debug)]
 pub(super) struct Reloads {
     proxy: proxy::Handle,
+    /// Rules of TLS of the admin address, if it has any.
+    admin: Option<Rules>,
     running: Mutex<Running>,
 }
 
@@ -208,7 +258,7 @@ impl Drop for Running {
 
 impl Reloads {
     /// Keeps the certificates of a running ingress fresh from now on.
-    pub(super) fn new(proxy: proxy::Handle, sources: Sources) -> Self {
+    pub(super) fn new(proxy: proxy::Handle, sources: Sources, admin: Option<Rules>) -> Self {
         let refreshing = refresh(&sources);
         let running = Running {
             sources,
@@ -216,6 +266,7 @@ impl Reloads {
         };
         Self {
             proxy,
+            admin,
             running: Mutex::new(running),
         }
     }
@@ -235,6 +286,17 @@ impl Reloads {
                 return;
             }
         };
+        match (&self.admin, &ingress.admin_tls) {
+            (Some(admin), Some(wanted)) => match sources.rules(wanted) {
+                Ok(rules) => drop(admin.send_replace(rules)),
+                Err(reason) => {
+                    tracing::error!(reason, "the listeners of the ingress stay as they are");
+                    return;
+                }
+            },
+            (None, None) => {}
+            _ => tracing::warn!("`ingress.admin_cs` is taken over when the agent starts again"),
+        }
         for listening in self.proxy.listen(sources.listeners(ingress)).await {
             match listening.local {
                 Ok(local) => tracing::info!(%local, "the ingress listens"),

@@ -44,10 +44,11 @@ impl Announce {
     pub(super) fn new(settings: &Announcement, port: u16, other: Other) -> Self {
         let port = settings.port.filter(|port| *port != 0).unwrap_or(port);
         let address = SocketAddr::new(settings.address, port);
+        let scheme = if settings.is_secured { "https" } else { "http" };
         Self {
             settings: settings.clone(),
             address,
-            health: format!("http://{address}/health"),
+            health: format!("{scheme}://{address}/health"),
             other,
         }
     }
@@ -149,6 +150,7 @@ impl Announce {
                     "HTTP": self.health,
                     "Interval": self.settings.check_interval,
                     "Timeout": self.settings.check_timeout,
+                    "TLSSkipVerify": self.settings.is_unverified,
                     "DeregisterCriticalServiceAfter": FORGOTTEN_AFTER,
                 },
             ],

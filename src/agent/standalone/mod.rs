@@ -14,14 +14,15 @@ mod table;
 use super::{
     boot::descriptors,
     external::{Feed, Other, Wanted},
-    ingress::Reloads,
+    https::RulesReader,
+    ingress::{OpenIngress, Reloads},
     listeners::{BindError, open_ingress, tcp},
     parts::{Parts, log_end},
     runtimes::{Planes, join},
     shown,
 };
 use announce::Announce;
-use config::{CatalogSource, Connections, RouteSource};
+use config::{CatalogSource, Connections, MetricsListener, RouteSource};
 use found::Found;
 use keys::Keys;
 use mesh::elsewhere::Admission;
@@ -49,27 +50,40 @@ pub struct Standalone {
     parts: Parts,
 }
 
+/// A socket of an API with its address, and the rules of TLS there, if there are any.
+type Socket = (Arc<TcpListener>, SocketAddr, Option<RulesReader>);
+
 /// Sockets that are open and not served yet.
 struct Bound {
     proxy: proxy::Proxy,
     reloads: Reloads,
-    admin: (Arc<TcpListener>, SocketAddr),
-    metrics: Vec<(Arc<TcpListener>, SocketAddr)>,
+    admin: Socket,
+    metrics: Vec<Socket>,
 }
 
 impl Bound {
     async fn open(settings: config::Standalone, limits: Connections) -> Result<Self, BindError> {
         // Nothing is kept on disk: no source of certificates needs a place there.
         let nowhere = Path::new("");
-        let (proxy, sources) = open_ingress(&settings.ingress, nowhere, limits).await?;
+        let open = open_ingress(&settings.ingress, nowhere, limits).await?;
         let admin = settings.ingress.admin;
-        let admin = tcp(admin, "the ingress admin API", "ui.addr").await?;
+        let (socket, local) = tcp(admin, "the ingress admin API", "ui.addr").await?;
+        let admin = (socket, local, open.admin_reader());
         let mut metrics = Vec::new();
-        for address in settings.metrics {
-            metrics.push(tcp(address, "metrics", "proxy.addr").await?);
+        for MetricsListener { address, tls } in settings.metrics {
+            let rules = tls.map(|wanted| open.sources.rules(&wanted)).transpose();
+            let rules = rules
+                .map_err(|reason| BindError::new(address, ("metrics", "proxy.addr"), reason))?;
+            let (socket, local) = tcp(address, "metrics", "proxy.addr").await?;
+            metrics.push((socket, local, rules.map(|rules| watch::channel(rules).1)));
         }
+        let OpenIngress {
+            proxy,
+            sources,
+            admin: rules,
+        } = open;
         Ok(Self {
-            reloads: Reloads::new(proxy.handle(), sources),
+            reloads: Reloads::new(proxy.handle(), sources, rules),
             proxy,
             admin,
             metrics,
@@ -233,10 +247,10 @@ fn serve(
         access: api::Access::new(Vec::new(), Vec::new()),
         bodies: api::Bodies::default(),
     };
-    let serve = |socket, router| {
+    let serve = |(socket, _, tls): Socket, router| {
         let listener = api::Listener {
             socket,
-            tls: None,
+            tls,
             connections_max: limits.ingress_admin,
         };
         let common = common.clone();
@@ -256,16 +270,16 @@ fn serve(
         routed: routed.clone(),
         stopping: parts.stopping(),
     });
-    serve(admin.0, router);
     listeners.push(("ingress_admin", admin.1));
-    for (socket, local) in metrics {
+    serve(admin, router);
+    for socket in metrics {
         let router = api::fabio::only_metrics(
             handle.clone(),
             &settings.metrics_path,
             &settings.metrics_prefix,
         );
+        listeners.push(("metrics", socket.1));
         serve(socket, router);
-        listeners.push(("metrics", local));
     }
     listeners
 }

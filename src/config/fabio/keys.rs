@@ -204,7 +204,7 @@ pub(super) const KEYS: &[Key] = &[
         "registry.consul.register.checkTLSSkipVerify",
         Flag,
         "false",
-        Instead("the admin address that is checked speaks plain HTTP"),
+        Obeyed,
     ),
     key("registry.consul.register.checkTimeout", Time, "3s", Obeyed),
     key(

@@ -13,7 +13,7 @@ mod sources;
 use super::{
     External, Problem,
     external::{Consistency, ExternalTls},
-    ingress::{self, CertificatePlace, Ingress, Places, WrittenIngress, keyed},
+    ingress::{self, CertificatePlace, Ingress, ListenerTls, Places, WrittenIngress, keyed},
     pairs,
 };
 use jobs::model::Span;
@@ -68,7 +68,7 @@ pub struct Standalone {
     /// Where its routes come from.
     pub routes: RouteSource,
     /// Listeners that show metrics and nothing else.
-    pub metrics: Vec<SocketAddr>,
+    pub metrics: Vec<MetricsListener>,
     /// Where they show them.
     pub metrics_path: String,
     /// Begins the names of metrics that are published elsewhere.
@@ -79,6 +79,15 @@ pub struct Standalone {
     pub title: String,
     /// Keys that are not acted on, with what happens instead.
     pub notes: Vec<String>,
+}
+
+/// A listener that shows metrics.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MetricsListener {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS ends here.
+    pub tls: Option<ListenerTls>,
 }
 
 /// Where routes come from.
@@ -147,6 +156,10 @@ pub struct Announcement {
     pub check_interval: String,
     /// How long an answer may take, as it is written.
     pub check_timeout: String,
+    /// Its health is asked for over TLS.
+    pub is_secured: bool,
+    /// And whatever certificate it has is taken.
+    pub is_unverified: bool,
 }
 
 impl Standalone {
@@ -213,17 +226,19 @@ impl Resolver<'_> {
     }
 
     fn resolve(&mut self, mut notes: Vec<String>) -> Option<Standalone> {
-        let admin = self.admin();
+        let (admin, admin_tls) = self.admin();
         let listeners = self.items("proxy.addr", "address");
         let (metrics, listeners) = self.metrics(listeners);
         let written = self.ingress(listeners);
-        let ingress = self.resolved(&written, admin)?;
+        let mut ingress = self.resolved(&written, admin)?;
+        ingress.admin_tls = admin_tls;
         self.check_certificates(&ingress);
+        self.check_sources(&ingress, &metrics);
         self.check_metrics();
         let metrics_prefix = self.metrics_prefix(&mut notes);
         Some(Standalone {
             log_level: self.log_level(),
-            routes: self.routes(admin),
+            routes: self.routes(admin, ingress.admin_tls.is_some()),
             ingress,
             metrics,
             metrics_prefix,
@@ -322,7 +337,7 @@ impl Resolver<'_> {
     fn metrics(
         &mut self,
         listeners: Vec<BTreeMap<String, String>>,
-    ) -> (Vec<SocketAddr>, Vec<BTreeMap<String, String>>) {
+    ) -> (Vec<MetricsListener>, Vec<BTreeMap<String, String>>) {
         let mut metrics = Vec::new();
         let mut others = Vec::new();
         for mut listener in listeners {
@@ -347,14 +362,9 @@ impl Resolver<'_> {
                 others.push(listener);
                 continue;
             }
-            if listener.contains_key("cs") {
-                let message = format!(
-                    "`proxy.addr`: the listener `{address}` shows metrics over plain HTTP: leave `cs` out"
-                );
-                self.wrong("proxy.addr", message);
-            }
+            let tls = self.tls("proxy.addr", &address, &listener);
             match ingress::place(&address, Ipv4Addr::UNSPECIFIED.into()) {
-                Some(place) => metrics.push(place),
+                Some(address) => metrics.push(MetricsListener { address, tls }),
                 None => {
                     let message = format!(
                         "`proxy.addr`: the listener `{address}` has no address; write `IP:PORT` or `:PORT`"
@@ -414,10 +424,43 @@ impl Resolver<'_> {
         }
     }
 
-    /// Where the admin API listens.
-    fn admin(&mut self) -> SocketAddr {
+    /// How TLS ends at a listener that is written in the value of `key`.
+    fn tls(
+        &mut self,
+        key: &str,
+        name: &str,
+        item: &BTreeMap<String, String>,
+    ) -> Option<ListenerTls> {
+        let mut problems = Vec::new();
+        let tls = ingress::listener_tls(name, item, &mut problems);
+        for problem in problems {
+            self.wrong(key, format!("`{key}`: {}", problem.message));
+        }
+        tls
+    }
+
+    /// Refuses listeners outside of the ingress itself whose certificates come from nowhere.
+    fn check_sources(&mut self, ingress: &Ingress, metrics: &[MetricsListener]) {
+        let metrics = metrics
+            .iter()
+            .map(|listener| ("proxy.addr", listener.address, &listener.tls));
+        let admin = ("ui.addr", ingress.admin, &ingress.admin_tls);
+        for (key, address, tls) in metrics.chain([admin]) {
+            if let Some(ListenerTls { source, .. }) = tls
+                && !ingress.certificates.contains_key(source)
+            {
+                let message = format!(
+                    "`{key}`: the listener `{address}` gets its certificates from `{source}`, which is not configured"
+                );
+                self.wrong(key, message);
+            }
+        }
+    }
+
+    /// Where the admin API listens, and how TLS ends there.
+    fn admin(&mut self) -> (SocketAddr, Option<ListenerTls>) {
         let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
-        let usual = SocketAddr::new(any, 9998);
+        let usual = (SocketAddr::new(any, 9998), None);
         let items = self.items("ui.addr", "address");
         let item = match items.as_slice() {
             [] => return usual,
@@ -428,14 +471,26 @@ impl Resolver<'_> {
                 return usual;
             }
         };
-        let proto = item.get("proto").map_or("http", String::as_str);
-        if item.contains_key("cs") || proto != "http" {
-            let message = "`ui.addr`: the admin address speaks plain HTTP: leave `cs` and `proto` out, and let it \
-                           listen where only operators are, or make it a target of a route with TLS";
-            self.wrong("ui.addr", message.to_owned());
+        let proto = item.get("proto").map(String::as_str);
+        let message = match (proto, item.contains_key("cs")) {
+            (None, _) | (Some("http"), false) | (Some("https"), true) => None,
+            (Some("https"), false) => Some(
+                "`ui.addr` speaks `https` and needs certificates: name their source with `cs`"
+                    .to_owned(),
+            ),
+            (Some("http"), true) => Some(
+                "`ui.addr` speaks `http`, which has no certificates: leave `cs` out".to_owned(),
+            ),
+            (Some(other), _) => Some(format!(
+                "`ui.addr` has the protocol `{other}`; there are `http` and `https`"
+            )),
+        };
+        if let Some(message) = message {
+            self.wrong("ui.addr", message);
         }
-        let known = ["address", "proto", "cs", "rt", "wt", "it"];
-        for option in item.keys().filter(|key| !known.contains(&key.as_str())) {
+        let known = ["address", "proto", "rt", "wt", "it"];
+        let is_known = |key: &str| known.contains(&key) || WrittenIngress::TLS.contains(&key);
+        for option in item.keys().filter(|key| !is_known(key)) {
             self.wrong(
                 "ui.addr",
                 format!("`ui.addr` has no option `{option}` here"),
@@ -443,17 +498,18 @@ impl Resolver<'_> {
         }
         let text = item.get("address").map_or("", String::as_str);
         let text = text.replace("localhost:", "127.0.0.1:");
-        ingress::place(&text, any).unwrap_or_else(|| {
+        let Some(place) = ingress::place(&text, any) else {
             let message = format!("`ui.addr` is `{text}`; write `IP:PORT` or `:PORT`");
             self.wrong("ui.addr", message);
-            usual
-        })
+            return usual;
+        };
+        (place, self.tls("ui.addr", &text, item))
     }
 
-    fn routes(&mut self, admin: SocketAddr) -> RouteSource {
+    fn routes(&mut self, admin: SocketAddr, is_secured: bool) -> RouteSource {
         let settings = self.settings;
         match settings.text("registry.backend") {
-            "consul" => RouteSource::Catalog(Box::new(self.catalog(admin))),
+            "consul" => RouteSource::Catalog(Box::new(self.catalog(admin, is_secured))),
             "static" => {
                 let page = match settings.written("registry.static.noroutehtmlpath") {
                     Some(path) if !path.contains('<') => PageSource::File(path.into()),
@@ -496,7 +552,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn catalog(&mut self, admin: SocketAddr) -> CatalogSource {
+    fn catalog(&mut self, admin: SocketAddr, is_secured: bool) -> CatalogSource {
         let settings = self.settings;
         let is_stale = settings.flag("registry.consul.allowStale");
         let is_consistent = settings.flag("registry.consul.requireConsistent");
@@ -547,7 +603,7 @@ impl Resolver<'_> {
             page_key: key("registry.consul.noroutehtmlpath"),
             statuses,
             needs_all_checks,
-            registration: self.registration(admin),
+            registration: self.registration(admin, is_secured),
         }
     }
 
@@ -613,7 +669,7 @@ impl Resolver<'_> {
         }
     }
 
-    fn registration(&mut self, admin: SocketAddr) -> Option<Announcement> {
+    fn registration(&mut self, admin: SocketAddr, is_secured: bool) -> Option<Announcement> {
         let settings = self.settings;
         if !settings.flag("registry.consul.register.enabled") {
             return None;
@@ -658,6 +714,8 @@ impl Resolver<'_> {
             check_timeout: settings
                 .text("registry.consul.register.checkTimeout")
                 .to_owned(),
+            is_secured,
+            is_unverified: settings.flag("registry.consul.register.checkTLSSkipVerify"),
         })
     }
 

@@ -107,7 +107,11 @@ fn keys_are_obeyed() {
         (
             "proxy.addr",
             ":80,localhost:9100;proto=prometheus",
-            |s| format!("{} {:?}", s.ingress.listeners.len(), s.metrics),
+            |s| {
+                let metrics = s.metrics.iter().map(|listener| listener.address);
+                let metrics = metrics.collect::<Vec<_>>();
+                format!("{} {metrics:?}", s.ingress.listeners.len())
+            },
             "1 [127.0.0.1:9100]",
         ),
         (
@@ -412,6 +416,15 @@ fn keys_are_obeyed() {
             |s| s.ingress.admin_is_read_only.to_string(),
             "true",
         ),
+        (
+            "registry.consul.register.checkTLSSkipVerify",
+            "true",
+            |s| {
+                let registration = catalog(s).registration.as_ref().unwrap();
+                format!("{} {}", registration.is_secured, registration.is_unverified)
+            },
+            "false true",
+        ),
         ("ui.path", "/fabio/", |s| s.admin_path.clone(), "/fabio"),
         ("ui.title", "edge 1", |s| s.title.clone(), "edge 1"),
     ];
@@ -421,6 +434,41 @@ fn keys_are_obeyed() {
         assert_eq!(shown(&standalone), *expected, "{flag}");
         assert_eq!(standalone.notes, Vec::<String>::new(), "{flag}");
     }
+}
+
+#[test]
+fn the_admin_address_and_metrics_may_have_certificates() {
+    let standalone = load(&[
+        "-proxy.cs=cs=own;type=path;cert=/certs",
+        "-ui.addr=:1;proto=https;cs=own;tlsmin=tls13;strictmatch=true",
+        "-proxy.addr=:2,:3;proto=prometheus;cs=own",
+    ]);
+    let standalone = standalone.unwrap();
+    let admin = standalone.ingress.admin_tls.as_ref().unwrap();
+    assert!(admin.source == "own" && admin.is_strict && admin.oldest == admin.newest);
+    let metrics = standalone.metrics[0].tls.as_ref().unwrap();
+    assert!(metrics.source == "own" && !metrics.is_strict);
+    let registration = catalog(&standalone).registration.as_ref().unwrap();
+    assert!(registration.is_secured && !registration.is_unverified);
+    for (value, part) in [
+        (":1;proto=https", "needs certificates"),
+        (":1;proto=http;cs=own", "has no certificates"),
+        (":1;proto=tcp", "the protocol `tcp`"),
+        (":1;cs=own;tlsmin=old", "`ui.addr`: `tlsmin`"),
+        (":1;cs=own;pxyproto=true", "no option `pxyproto`"),
+    ] {
+        let flags = ["-proxy.cs=cs=own;type=path;cert=/certs", "-ui.addr", value];
+        let problems = load(&flags).unwrap_err();
+        assert!(
+            problems.len() == 1 && problems[0].contains(part),
+            "{part}: {problems:?}"
+        );
+    }
+    let problems = load(&["-proxy.addr=:3;proto=prometheus;cs=own"]).unwrap_err();
+    assert!(
+        problems[0].contains("from `own`, which is not configured"),
+        "{problems:?}"
+    );
 }
 
 #[test]
@@ -494,7 +542,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "-bgp.enabled",
         "-proxy.addr=:1;proto=https;cs=none,:2;proto=prometheus;cs=w",
         "-metrics.target=graphite",
-        "-ui.addr=:1;cs=w",
+        "-ui.addr=:1;cs=lost",
         "-proxy.dialtimeout",
     ];
     let problems = load_from(&flags, &environment, Some(file)).unwrap_err();
@@ -510,15 +558,14 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "`caupgcn` of the source `w` is refused",
         "command line: `bgp.enabled` is refused",
         "from `none`, which is not configured",
-        "the listener `:2` shows metrics over plain HTTP",
         "`metrics.target` has `graphite`, and nothing is pushed",
-        "`ui.addr`: the admin address speaks plain HTTP",
+        "`ui.addr`: the listener `0.0.0.0:1` gets its certificates from `lost`",
         "command line: `-proxy.dialtimeout` has no value",
     ] {
         let found = problems.iter().any(|problem| problem.contains(part));
         assert!(found, "{part}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 15, "{problems:#?}");
+    assert_eq!(problems.len(), 14, "{problems:#?}");
     let both = load(&[
         "-registry.consul.tagprefix=",
         "-registry.consul.allowStale",
