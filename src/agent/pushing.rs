@@ -2,10 +2,11 @@
 //! for a receiver, and what does not get through is not kept.
 
 use config::{Receiver, Telemetry};
-use std::{future::Future, io, net::SocketAddr, time::Duration};
+use std::{fmt, future::Future, io, net::SocketAddr, time::Duration};
 use telemetry::statsd::{Form, Teller};
 use tokio::{
-    net::{UdpSocket, lookup_host},
+    io::AsyncWriteExt as _,
+    net::{TcpStream, UdpSocket, lookup_host},
     time::{Instant, MissedTickBehavior, interval, timeout},
 };
 
@@ -24,18 +25,21 @@ pub(super) async fn run(
 ) {
     let host = settings.host;
     let receivers = settings.receivers.into_iter();
-    let mut lines: Vec<Line> = receivers
-        .map(|receiver| Line::new(receiver, host.clone()))
+    let mut ways: Vec<(Teller, Way)> = receivers
+        .map(|Receiver { address, tags }| {
+            let form = tags.map_or(Form::Names, Form::Tags);
+            let teller = Teller::new(form, host.clone());
+            (teller, Way::new(Place::Udp(address)))
+        })
         .collect();
     let pushing = async {
-        let mut tick = interval(settings.interval);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut turns = turns(settings.interval);
         loop {
-            tick.tick().await;
+            turns.tick().await;
             let figures = api.figures().await;
-            for line in &mut lines {
-                let datagrams = line.teller.datagrams(&figures);
-                line.push(&datagrams).await;
+            for (teller, way) in &mut ways {
+                let datagrams = teller.datagrams(&figures);
+                way.push(&datagrams).await;
             }
         }
     };
@@ -45,30 +49,55 @@ pub(super) async fn run(
     }
 }
 
+/// When it is time to push; the first time at once.
+pub(super) fn turns(every: Duration) -> tokio::time::Interval {
+    let mut turns = interval(every);
+    turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    turns
+}
+
+/// Where a receiver is.
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// It takes datagrams at a host and port.
+    Udp(String),
+    /// It takes a connection each time.
+    Tcp(String),
+    /// Standard output.
+    Output,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Udp(address) | Self::Tcp(address) => f.write_str(address),
+            Self::Output => f.write_str("standard output"),
+        }
+    }
+}
+
 /// The way to one receiver.
-struct Line {
-    address: String,
-    teller: Teller,
+pub(super) struct Way {
+    place: Place,
     /// The socket, and when the receiver was looked up.
     open: Option<(UdpSocket, Instant)>,
     /// When there was trouble last; none when there is none to speak of.
     trouble: Option<Instant>,
 }
 
-impl Line {
-    fn new(receiver: Receiver, host: Option<String>) -> Self {
-        let form = receiver.tags.map_or(Form::Names, Form::Tags);
+impl Way {
+    pub(super) fn new(place: Place) -> Self {
         Self {
-            address: receiver.address,
-            teller: Teller::new(form, host),
+            place,
             open: None,
             trouble: None,
         }
     }
 
-    async fn push(&mut self, datagrams: &[String]) {
+    /// Sends texts; trouble is told once.
+    pub(super) async fn push(&mut self, texts: &[String]) {
         let late = |_| Err(io::Error::from(io::ErrorKind::TimedOut));
-        let pushed = timeout(PUSH_TIMEOUT, self.send(datagrams)).await;
+        let pushed = timeout(PUSH_TIMEOUT, self.send(texts)).await;
         match pushed.unwrap_or_else(late) {
             Ok(()) if self.trouble.is_some_and(|at| at.elapsed() >= TROUBLE_PAUSE) => {
                 self.trouble = None;
@@ -77,21 +106,39 @@ impl Line {
             Err(error) => {
                 self.open = None;
                 if self.trouble.replace(Instant::now()).is_none() {
-                    let address = &self.address;
-                    tracing::warn!(address, %error, "figures do not get to who is pushed them");
+                    let address = &self.place;
+                    tracing::warn!(%address, %error, "figures do not get to who is pushed them");
                 }
             }
         }
     }
 
-    async fn send(&mut self, datagrams: &[String]) -> io::Result<()> {
+    async fn send(&mut self, texts: &[String]) -> io::Result<()> {
+        let address = match &self.place {
+            Place::Udp(address) => address,
+            // One that rests between two times may be gone without a word.
+            Place::Tcp(address) => {
+                let mut stream = TcpStream::connect(address).await?;
+                for text in texts {
+                    stream.write_all(text.as_bytes()).await?;
+                }
+                return stream.shutdown().await;
+            }
+            Place::Output => {
+                let mut output = tokio::io::stdout();
+                for text in texts {
+                    output.write_all(text.as_bytes()).await?;
+                }
+                return output.flush().await;
+            }
+        };
         let is_fresh = |(_, at): &(UdpSocket, Instant)| at.elapsed() < LOOKUP_INTERVAL;
         if !self.open.as_ref().is_some_and(is_fresh) {
-            self.open = Some((connected(&self.address).await?, Instant::now()));
+            self.open = Some((connected(address).await?, Instant::now()));
         }
         if let Some((socket, _)) = &self.open {
-            for datagram in datagrams {
-                socket.send(datagram.as_bytes()).await?;
+            for text in texts {
+                socket.send(text.as_bytes()).await?;
             }
         }
         Ok(())

@@ -173,18 +173,22 @@ impl WrittenTelemetry {
 /// Host and port of a receiver; none for an empty text.
 fn address(key: &str, text: Option<&str>, problems: &mut Vec<Problem>) -> Option<String> {
     let text = text.filter(|text| !text.is_empty())?;
-    let is_place = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let is_bare = !host.contains([':', '/', ' ']);
-        let is_v6 = host.starts_with('[') && host.ends_with(']');
-        !host.is_empty() && (is_bare || is_v6) && port.parse::<u16>().is_ok_and(|port| port > 0)
-    });
-    if !is_place {
+    if !is_place(text) {
         let message = format!(
             "`telemetry.{key}` is `{text}`; it must be a host and a port such as `127.0.0.1:8125`"
         );
         problems.push(Problem::new(SETTINGS, message));
     }
     Some(text.to_owned())
+}
+
+/// Whether a text is a host and a port.
+pub(super) fn is_place(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_bare = !host.contains([':', '/', ' ']);
+        let is_v6 = host.starts_with('[') && host.ends_with(']');
+        !host.is_empty() && (is_bare || is_v6) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    })
 }
 
 fn check_tags(tags: &[String], problems: &mut Vec<Problem>) {

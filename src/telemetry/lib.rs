@@ -1,7 +1,8 @@
 //! Logs: to standard error, to a file, and to whoever follows them over HTTP ([`monitor`]); and
-//! figures as they are told to others ([`statsd`]).
+//! figures as they are told to others ([`statsd`], [`happened`]).
 
 mod file;
+pub mod happened;
 pub mod monitor;
 pub mod statsd;
 

@@ -1,10 +1,7 @@
 //! Figures in the form that statsd servers take: lines in datagrams, where a sum is told as what
 //! was added to it. Pure; whoever sends them is elsewhere.
 
-use std::{
-    collections::BTreeMap,
-    fmt::{self, Write as _},
-};
+use std::{collections::BTreeMap, fmt::Write as _};
 
 /// Longest datagram, bytes: it fits into a frame of a common network with what is around it.
 const DATAGRAM_BYTES_MAX: usize = 1400;
@@ -63,12 +60,11 @@ impl Teller {
     /// Datagrams with a line for each level and for each sum that grew. A sum that is less than it
     /// was has begun anew. What does not fit into a datagram is left out.
     pub fn datagrams(&mut self, figures: &[Figure]) -> Vec<String> {
-        let mut datagrams = Vec::new();
-        let mut open = String::new();
+        let mut lines = Vec::new();
         let mut sums = BTreeMap::new();
         for figure in figures.iter().filter(|figure| is_tellable(figure.value)) {
             let (name, tags) = self.named(figure);
-            let line = if figure.is_sum() {
+            lines.push(if figure.is_sum() {
                 let key = format!("{name}|{tags}");
                 let before = self.told.get(&key).copied().unwrap_or(0.0);
                 sums.insert(key, figure.value);
@@ -83,20 +79,10 @@ impl Teller {
                 format!("{name}:{added}|c{tags}\n")
             } else {
                 format!("{name}:{}|g{tags}\n", figure.value)
-            };
-            if line.len() > DATAGRAM_BYTES_MAX {
-                continue;
-            }
-            if open.len() + line.len() > DATAGRAM_BYTES_MAX {
-                datagrams.push(std::mem::take(&mut open));
-            }
-            open.push_str(&line);
-        }
-        if !open.is_empty() {
-            datagrams.push(open);
+            });
         }
         self.told = sums;
-        datagrams
+        packed(lines)
     }
 
     /// The name of a figure, and what stands behind its value.
@@ -110,11 +96,12 @@ impl Teller {
         match &self.form {
             Form::Names => {
                 for (_, value) in labels {
-                    write!(name, ".{}", Word(value, &['.'])).ok();
+                    let value = word(value, |letter| is_mark(letter) || letter == '.');
+                    write!(name, ".{value}").ok();
                 }
             }
             Form::Tags(more) => {
-                let labels = labels.map(|(key, value)| format!("{key}:{}", Word(value, &[])));
+                let labels = labels.map(|(key, value)| format!("{key}:{}", word(value, is_mark)));
                 let all: Vec<String> = labels.chain(more.iter().cloned()).collect();
                 if !all.is_empty() {
                     write!(tags, "|#{}", all.join(",")).ok();
@@ -125,28 +112,46 @@ impl Teller {
     }
 }
 
+/// Lines together in as few datagrams as their order allows, without those that fit into none.
+pub(crate) fn packed(lines: impl IntoIterator<Item = String>) -> Vec<String> {
+    let mut datagrams = Vec::new();
+    let mut open = String::new();
+    for line in lines {
+        if line.len() > DATAGRAM_BYTES_MAX {
+            continue;
+        }
+        if open.len() + line.len() > DATAGRAM_BYTES_MAX {
+            datagrams.push(std::mem::take(&mut open));
+        }
+        open.push_str(&line);
+    }
+    if !open.is_empty() {
+        datagrams.push(open);
+    }
+    datagrams
+}
+
 /// A level with a sign would be taken for a change.
 fn is_tellable(value: f64) -> bool {
     value.is_finite() && value >= 0.0
 }
 
-/// A value of a label without letters that mean something in a line, nor these; never empty.
-struct Word<'a>(&'a str, &'a [char]);
-
-impl fmt::Display for Word<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_char('_');
-        }
-        for letter in self.0.chars() {
-            let has_meaning = matches!(letter, ':' | '|' | '@' | '#' | ',')
-                || letter.is_whitespace()
-                || letter.is_control()
-                || self.1.contains(&letter);
-            f.write_char(if has_meaning { '_' } else { letter })?;
-        }
-        Ok(())
+/// A text without spaces, nor letters that mean something in a line; never empty.
+pub(crate) fn word(text: &str, has_meaning: impl Fn(char) -> bool) -> String {
+    if text.is_empty() {
+        return "_".to_owned();
     }
+    let is_kept =
+        |letter: char| !letter.is_whitespace() && !letter.is_control() && !has_meaning(letter);
+    let letters = text.chars();
+    letters
+        .map(|letter| if is_kept(letter) { letter } else { '_' })
+        .collect()
+}
+
+/// Whether a letter means something in a line with tags.
+fn is_mark(letter: char) -> bool {
+    matches!(letter, ':' | '|' | '@' | '#' | ',')
 }
 
 #[cfg(test)]

@@ -1,9 +1,21 @@
 //! Figures that are pushed to those who do not ask for them.
 
-use crate::harness::{Agent, DEADLINE, Echo, agent::Mode, eventually, http};
+use crate::{
+    harness::{
+        Agent, DEADLINE, Echo,
+        agent::{Mode, TRIVET},
+        eventually, http,
+    },
+    program_names::Named,
+};
 use reqwest::{Method, StatusCode};
-use std::net::SocketAddr;
-use tokio::{net::UdpSocket, time::timeout};
+use std::{collections::BTreeMap, net::SocketAddr, process::Stdio};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    net::{TcpListener, UdpSocket},
+    process::Command,
+    time::timeout,
+};
 
 /// Requests that are counted.
 const REQUESTS: u64 = 5;
@@ -111,4 +123,163 @@ async fn figures_are_pushed_and_prometheus_may_be_off() {
     read(&plain, has("trivet.jobs.running:1|g")).await;
     let said = agent.said();
     assert_eq!(said.matches("figures do not get to").count(), 1, "{said}");
+}
+
+/// How often lines that begin so were told: as what was added, or as times, which may stand for
+/// several. Waits until there are as many as requests.
+async fn told(socket: &UdpSocket, wanted: &[(&str, &str)]) {
+    let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+    read(socket, |line| {
+        for (start, kind) in wanted {
+            let Some(rest) = line.strip_prefix(start) else {
+                continue;
+            };
+            let (value, rest) = rest.split_once('|').expect("a kind");
+            let value: f64 = value.parse().expect("a number");
+            assert!(rest.starts_with(kind), "{line}");
+            let rate = rest.split_once("|@").map(|(_, rate)| {
+                let rate = rate.split('|').next().unwrap_or_default();
+                rate.parse::<f64>().expect("a rate")
+            });
+            let count = match *kind {
+                "c" => value,
+                _ => 1.0 / rate.unwrap_or(1.0),
+            };
+            *sums.entry(start).or_default() += count;
+        }
+        let is_all = |sum: &f64| (sum - REQUESTS as f64).abs() < 0.01;
+        assert!(
+            sums.values().all(|sum| *sum <= REQUESTS as f64 + 0.01),
+            "{sums:?}"
+        );
+        (sums.len() == wanted.len() && sums.values().all(is_all)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ingress_alone_pushes_metrics_by_their_published_names() {
+    let (plain, plain_at) = receiver("127.0.0.1:0").await;
+    let (tagged, tagged_at) = receiver("127.0.0.1:0").await;
+    let graphite = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let backend = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let target = backend.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let router = axum::Router::new().fallback(|| async { "here" });
+        axum::serve(backend, router).await.expect("it serves");
+    });
+    let routes = format!(
+        "-registry.static.routes=route add web /web http://{target}/\n\
+         route add old /old https://new.example/ opts \"redirect=301\"\n"
+    );
+    let at = graphite.local_addr().expect("an address");
+    let addresses = [
+        format!("-metrics.statsd.addr={plain_at}"),
+        format!("-metrics.dogstatsd.addr={tagged_at}"),
+        format!("-metrics.graphite.addr={at}"),
+    ];
+    let [statsd, dogstatsd, graphite_at] = &addresses;
+    let arguments = [
+        "-registry.backend=static",
+        &routes,
+        "-proxy.addr=127.0.0.1:0",
+        "-ui.addr=127.0.0.1:0",
+        "-metrics.target=statsd_raw,dogstatsd,graphite",
+        "-metrics.prefix=edge.",
+        "-metrics.interval=200ms",
+        statsd,
+        dogstatsd,
+        graphite_at,
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let edge = Named::run("fabio", dir, &arguments, &[]).await;
+    let status = async |path: &str| {
+        let url = edge.url_of("ingress", path);
+        let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        let client = client.tls_certs_only([]).build().expect("a client");
+        let answer = client.get(url).send().await.expect("an answer");
+        answer.status().as_u16()
+    };
+    drop(http::client());
+    eventually("the route", async || match status("/web").await {
+        200 => Ok(()),
+        other => Err(other.to_string()),
+    })
+    .await;
+    for _ in 1..REQUESTS {
+        assert_eq!(status("/web/x").await, 200);
+    }
+    for _ in 0..REQUESTS {
+        assert_eq!(status("/old").await, 301);
+    }
+    let port = target.port();
+    let of_target = format!("edge.web._./web.127_0_0_1_{port}:");
+    told(
+        &plain,
+        &[
+            ("edge.requests.service.web:", "ms"),
+            ("edge.http.status.code.200.service.web:", "ms"),
+            ("edge.http.redirect.count.code.301:", "c"),
+            (&of_target, "ms"),
+        ],
+    )
+    .await;
+    read(&plain, |line| (line == "edge.ws.conn:0|g").then_some(())).await;
+    let route =
+        format!("|#fabio-service:web,fabio-host:_,path:/web,target:http://127.0.0.1:{port}/");
+    read(&tagged, |line| {
+        let is_it = line.starts_with("edge.route:") && line.ends_with(&route);
+        (is_it && line.contains("|h|")).then_some(())
+    })
+    .await;
+    let reading = async {
+        loop {
+            let (mut stream, _) = graphite.accept().await.expect("a connection");
+            let mut text = String::new();
+            stream.read_to_string(&mut text).await.expect("lines");
+            assert!(text.contains("edge.notfound "), "{text}");
+            if text.contains("edge.requests.service.web.p99 ") {
+                return;
+            }
+        }
+    };
+    timeout(DEADLINE, reading).await.expect("it is told");
+
+    // The same for those who ask.
+    let url = edge.url_of("ingress_admin", "/metrics");
+    let metrics = http::send(Method::GET, &url, None).await.1;
+    for line in [
+        format!("edge__http_status_count{{code=\"200\",service=\"web\"}} {REQUESTS}\n"),
+        format!("edge__http_redirect_count{{code=\"301\"}} {REQUESTS}\n"),
+        "edge__requests_bucket{service=\"web\",le=\"0.005\"} ".to_owned(),
+    ] {
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ingress_alone_writes_metrics_where_that_is_wanted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let program = dir.path().join("fabio");
+    std::os::unix::fs::symlink(TRIVET, &program).expect("a link");
+    let mut edge = Command::new(program)
+        .args(["-registry.backend=static", "-proxy.addr=127.0.0.1:0"])
+        .args(["-ui.addr=127.0.0.1:0", "-metrics.target=stdout"])
+        .args(["-metrics.interval=200ms", "-metrics.prefix=edge."])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the program");
+    let mut lines = BufReader::new(edge.stdout.take().expect("a pipe")).lines();
+    let reading = async {
+        while let Some(line) = lines.next_line().await.expect("a line") {
+            if line == "edge.ws.conn:0|g" {
+                return true;
+            }
+        }
+        false
+    };
+    assert!(timeout(DEADLINE, reading).await.expect("a line in time"));
 }

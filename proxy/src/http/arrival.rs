@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::counters::Wire;
 use super::fast::{self, Accepted, Ends, Local};
 use super::lease::{Lease, Refused};
 use super::patience::Limits;
@@ -26,7 +27,7 @@ use super::stream::{Plain, Prefixed, Stream};
 use crate::certs::{TlsError, server_config};
 use crate::config::{Announced, Config, Listener, Protocol};
 use crate::route::{Outcome, Route, Table};
-use crate::tcp::{self, Begin, Broken, Hello, Patience};
+use crate::tcp::{self, Begin, Broken, Counts, Hello, Patience};
 
 /// How connections of a listener are carried; connections keep what was in force when they came.
 pub(super) struct Served {
@@ -123,29 +124,39 @@ impl Arrival {
             return;
         }
         let port = own.port();
+        let counters = self.local.handle().counters();
         match served.protocol {
             Protocol::Http | Protocol::Grpc => {
+                if served.protocol == Protocol::Grpc {
+                    counters.came(Wire::Grpc);
+                }
                 if let Some((stream, ends, first)) = come.open(served).await {
                     self.http(stream, ends, first, served).await;
                 }
             }
             Protocol::Tcp => {
                 if let Some(opened) = come.open(served).await {
-                    let bytes = self.bytes(opened, served, |table| table.lookup_port(port));
+                    let wire = (served, Wire::Tcp);
+                    let bytes = self.bytes(opened, wire, |table| table.lookup_port(port));
                     Box::pin(bytes).await;
                 }
             }
             Protocol::TcpDynamic => {
                 if let Some(opened) = come.open(served).await {
-                    let bytes = self.bytes(opened, served, |table| table.lookup_address(own));
+                    let wire = (served, Wire::Tcp);
+                    let bytes = self.bytes(opened, wire, |table| table.lookup_address(own));
                     Box::pin(bytes).await;
                 }
             }
             Protocol::TcpSni => {
                 if let Ok(Some(name)) = come.name(served.limits.head).await {
-                    let bytes =
-                        self.bytes(come.plain(), served, |table| table.lookup_name(&name, true));
+                    let bytes = self.bytes(come.plain(), (served, Wire::Sni), |table| {
+                        table.lookup_name(&name, true)
+                    });
                     Box::pin(bytes).await;
+                } else {
+                    counters.came(Wire::Sni);
+                    counters.failed(Wire::Sni);
                 }
             }
             Protocol::HttpsTcpSni => {
@@ -160,7 +171,7 @@ impl Arrival {
                     .lookup_name(&name, false)
                     .is_some();
                 if is_passed {
-                    let bytes = self.bytes(come.plain(), served, |table| {
+                    let bytes = self.bytes(come.plain(), (served, Wire::Sni), |table| {
                         table.lookup_name(&name, false)
                     });
                     Box::pin(bytes).await;
@@ -223,9 +234,11 @@ impl Arrival {
     async fn bytes(
         &self,
         (mut client, (peer, own), first): (Stream, (SocketAddr, SocketAddr), Vec<u8>),
-        served: &Served,
+        (served, wire): (&Served, Wire),
         find: impl Fn(&Table) -> Option<&Route>,
     ) {
+        let counters = self.local.handle().counters();
+        counters.came(wire);
         let mut tried = Tried::default();
         for left in (0..=self.config.retries).rev() {
             let lease = match tried.lease_by(&self.config, self.local.handle(), peer.ip(), &find) {
@@ -234,6 +247,7 @@ impl Arrival {
                     let is_known = !matches!(refused, Refused::NoRoute);
                     if !is_known {
                         self.local.handle().on_unrouted();
+                        counters.unrouted(wire);
                     }
                     tracing::debug!(%peer, %own, is_known, "a connection goes to no target");
                     return;
@@ -256,12 +270,14 @@ impl Arrival {
             let Some(target) = target else {
                 tried.unreachable(lease.target().upstream().serial(), failure);
                 count(Outcome::Refused);
+                counters.failed(wire);
                 if left > 0 {
                     lease.target().meter().retried(self.local.number());
                 }
                 continue;
             };
-            let passed = pass_on(&mut client, target, &lease, (peer, own), first, served).await;
+            let by = (&lease, self.local.number());
+            let passed = pass_on(&mut client, target, by, (peer, own), first, served).await;
             count(match &passed {
                 Ok(()) => Outcome::Passed,
                 Err(Broken::Client(_)) => Outcome::Left,
@@ -290,7 +306,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 async fn pass_on(
     client: &mut Stream,
     mut target: TcpStream,
-    lease: &Lease,
+    (lease, thread): (&Lease, usize),
     (peer, own): (SocketAddr, SocketAddr),
     first: Vec<u8>,
     served: &Served,
@@ -301,7 +317,13 @@ async fn pass_on(
     }
     head.extend_from_slice(&first);
     target.write_all(&head).await.map_err(Broken::Target)?;
-    tcp::relay(client, target, served.patience).await
+    let meter = lease.target().meter();
+    meter.sent(thread, first.len());
+    let counts = Counts {
+        sent: &|bytes| meter.sent(thread, bytes),
+        received: &|bytes| meter.received(thread, bytes),
+    };
+    tcp::relay(client, target, served.patience, counts).await
 }
 
 impl Come {

@@ -13,6 +13,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::Error;
+use super::counters::{self, Counters, PublishedFigure};
 use crate::config::{Config, Listener, Strategy};
 use crate::route::{Choice, Explanation, Facts, RequestPath, Table, Upstream, counter};
 
@@ -46,8 +47,7 @@ struct Shared {
     no_route_page: ArcSwap<Bytes>,
     /// Definitions that were left out of the table.
     problems: ArcSwap<Vec<String>>,
-    /// Requests and connections without a route.
-    unrouted: AtomicU64,
+    counters: Counters,
     /// The proxy stops soon: connections are to end with the answer that they carry.
     is_leaving: AtomicBool,
     changes: mpsc::Sender<Change>,
@@ -133,7 +133,7 @@ impl Handle {
             swapped: Notify::new(),
             no_route_page: ArcSwap::default(),
             problems: ArcSwap::default(),
-            unrouted: AtomicU64::new(0),
+            counters: Counters::default(),
             is_leaving: AtomicBool::new(false),
             changes,
             receiver: Mutex::new(Some(receiver)),
@@ -314,21 +314,40 @@ impl Handle {
     /// What the targets of the table in force were asked and how they answered, in the text format
     /// of Prometheus.
     pub fn metrics(&self) -> String {
-        let unrouted = self.shared.unrouted.load(Ordering::Relaxed);
+        let unrouted = self.shared.counters.unrouted.load(Ordering::Relaxed);
         let name = "trivet_ingress_unrouted_total";
         self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted)
     }
 
-    /// Some of it under names that are published elsewhere, each after `prefix`.
-    pub fn published_metrics(&self, prefix: &str) -> String {
-        let unrouted = self.shared.unrouted.load(Ordering::Relaxed);
-        let name = format!("{prefix}_notfound");
-        self.table().published_metrics(prefix) + &counter(&name, UNROUTED, unrouted)
+    /// The same under names that are published elsewhere, each after `prefix`, with answers sorted
+    /// by these times.
+    pub fn published_metrics(&self, prefix: &str, bounds: &[Duration]) -> String {
+        let own = counters::text(prefix, &self.published_figures());
+        self.table().published_metrics(prefix, bounds) + &own
+    }
+
+    /// What is counted of the proxy as a whole, under such names.
+    pub fn published_figures(&self) -> Vec<PublishedFigure> {
+        self.shared.counters.published()
+    }
+
+    /// Where that is counted.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.shared.counters
     }
 
     /// Counts a request or a connection that has no route.
     pub(super) fn on_unrouted(&self) {
-        self.shared.unrouted.fetch_add(1, Ordering::Relaxed);
+        self.shared
+            .counters
+            .unrouted
+            .fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a WebSocket until what is returned is dropped.
+    pub(super) fn open_socket(&self) -> OpenSocket {
+        self.shared.counters.sockets.fetch_add(1, Ordering::Relaxed);
+        OpenSocket(self.clone())
     }
 
     /// Where a request would go by the table in force.
@@ -385,6 +404,17 @@ impl Handle {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+}
+
+/// A WebSocket that is open.
+#[derive(Debug)]
+pub(super) struct OpenSocket(Handle);
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        let counters = &self.0.shared.counters;
+        counters.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

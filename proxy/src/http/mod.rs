@@ -3,6 +3,7 @@
 mod arrival;
 mod body;
 mod compress;
+mod counters;
 mod fast;
 mod frames;
 mod handle;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::counters::PublishedFigure;
 pub use self::handle::{Drained, Handle, Listening, Pending};
 use self::listeners::{Listeners, Opened};
 use self::worker::Worker;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use ::http::header::{
     ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
-    LOCATION, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+    LOCATION, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, UPGRADE,
     WWW_AUTHENTICATE,
 };
 use ::http::request::Parts as ReqParts;
@@ -32,7 +32,8 @@ use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 
 use super::compress::Encoder;
-use super::handle::Handle;
+use super::counters::Wire;
+use super::handle::{Handle, OpenSocket};
 use super::head;
 use super::lease::{Lease, Refused};
 use super::rescue::{self, Budget, Wait};
@@ -111,6 +112,8 @@ pub(super) struct Request {
     body_bytes: u64,
     began: Option<Instant>,
     encoder: Option<Encoder>,
+    /// It became a WebSocket.
+    socket: Option<OpenSocket>,
 }
 
 impl Service {
@@ -336,6 +339,9 @@ impl Service {
     /// Answers a request without a route, with the page if there is one.
     async fn answer_no_route(&self, session: &mut Session) -> Result<()> {
         self.handle.on_unrouted();
+        if is_grpc(session.req_header()) {
+            self.handle.counters().unrouted(Wire::Grpc);
+        }
         let status = routing::refusal(&self.config, &Refused::NoRoute);
         let page = self.handle.no_route_page();
         if page.is_empty() || is_grpc(session.req_header()) {
@@ -376,6 +382,7 @@ impl Service {
             let header = challenge.map(|challenge| (WWW_AUTHENTICATE, challenge));
             Service::answer_with(session, StatusCode::UNAUTHORIZED, header).await?;
         } else if let Some((status, location)) = redirect {
+            self.handle.counters().redirected(status);
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
             Service::answer_with(session, status, Some((LOCATION, location))).await?;
         } else {
@@ -414,6 +421,12 @@ fn nobody() -> Vec<WrappedX509> {
     certificates
         .map(|certificate| WrappedX509::new(certificate, parse_x509))
         .collect()
+}
+
+/// Whether an answer makes a WebSocket of the connection.
+fn is_socket(response: &ResponseHeader) -> bool {
+    let upgrade = response.headers.get(UPGRADE).map(HeaderValue::as_bytes);
+    upgrade.is_some_and(|name| name.eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Names the host of a call, for which its authority is not asked then.
@@ -908,6 +921,7 @@ impl ProxyHttp for Service {
         }
         if response.status == StatusCode::SWITCHING_PROTOCOLS {
             if session.is_upgrade_req() {
+                cx.socket = is_socket(response).then(|| self.handle.open_socket());
                 return Ok(());
             }
             let reason = "nobody asked to switch protocols";

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::histogram::{self, BUCKETS, Histogram};
@@ -10,10 +10,14 @@ use super::histogram::{self, BUCKETS, Histogram};
 /// So many threads have counts of their own; more share them.
 const THREADS: usize = 16;
 
+/// So many statuses of a target are told apart by each thread; those that come later are counted by
+/// their hundred only.
+const STATUSES: usize = 12;
+
 /// How a target ended an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
-    /// It answered with a status of this hundred, 1 to 5.
+    /// It answered with this status.
     Status(u16),
     /// It could not be connected to: nothing was sent.
     Refused,
@@ -57,6 +61,55 @@ struct Counts {
     retries: AtomicU64,
     total_us: AtomicU64,
     times: Histogram,
+    statuses: [Status; STATUSES],
+    received: AtomicU64,
+    sent: AtomicU64,
+}
+
+/// Answers of one status; of none as long as it is zero.
+#[derive(Debug, Default)]
+struct Status {
+    status: AtomicU16,
+    count: AtomicU64,
+    total_us: AtomicU64,
+}
+
+impl Status {
+    /// Whether it is for this status, from now on if it was for none.
+    fn is_for(&self, status: u16) -> bool {
+        let own = self.status.load(Ordering::Relaxed);
+        if own != 0 {
+            return own == status;
+        }
+        let order = Ordering::Relaxed;
+        let taken = self.status.compare_exchange(0, status, order, order);
+        taken.is_ok() || taken == Err(status)
+    }
+}
+
+/// How many answers there were, and how long they took together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Whole answers.
+    pub count: u64,
+    /// Microseconds.
+    pub total_us: u64,
+}
+
+impl Spent {
+    /// Adds another one.
+    pub(super) fn add(&mut self, other: Spent) {
+        self.count += other.count;
+        self.total_us = self.total_us.saturating_add(other.total_us);
+    }
+
+    /// What was added since an earlier one.
+    pub(super) fn since(self, earlier: Spent) -> Spent {
+        Spent {
+            count: self.count.saturating_sub(earlier.count),
+            total_us: self.total_us.saturating_sub(earlier.total_us),
+        }
+    }
 }
 
 /// The counts of all threads together.
@@ -80,6 +133,12 @@ pub(super) struct Totals {
     pub(super) outcomes: [u64; OUTCOMES],
     pub(super) retries: u64,
     pub(super) total_us: u64,
+    /// By status.
+    pub(super) statuses: BTreeMap<u16, Spent>,
+    /// Bytes of connections, from the target.
+    pub(super) received: u64,
+    /// And to it.
+    pub(super) sent: u64,
     /// By bucket. They begin anew after four thousand million.
     times: Box<[u32; BUCKETS]>,
 }
@@ -90,12 +149,22 @@ impl Default for Totals {
             outcomes: [0; OUTCOMES],
             retries: 0,
             total_us: 0,
+            statuses: BTreeMap::new(),
+            received: 0,
+            sent: 0,
             times: Box::new([0; BUCKETS]),
         }
     }
 }
 
 impl Totals {
+    /// How many answers took how long: counts by the longest time of a bucket, in rising order.
+    pub(super) fn times(&self) -> impl Iterator<Item = (Duration, u64)> {
+        let buckets = self.times.iter().enumerate();
+        let used = buckets.filter(|(_, count)| **count > 0);
+        used.map(|(bucket, count)| (histogram::longest(bucket), u64::from(*count)))
+    }
+
     /// How many answers took how long since `earlier`: counts by the longest time of a bucket.
     pub(super) fn times_since(&self, earlier: &Totals, times: &mut BTreeMap<Duration, u64>) {
         let pairs = self.times.iter().zip(earlier.times.iter()).enumerate();
@@ -125,6 +194,28 @@ impl Meter {
             counts.total_us.fetch_add(us, Ordering::Relaxed);
             counts.times.count(took);
         }
+        if let Outcome::Status(status) = outcome
+            && status > 0
+        {
+            let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let mut places = counts.statuses.iter();
+            if let Some(own) = places.find(|own| own.is_for(status)) {
+                own.count.fetch_add(1, Ordering::Relaxed);
+                own.total_us.fetch_add(us, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Counts bytes of a connection that came from the target.
+    pub fn received(&self, thread: usize, bytes: usize) {
+        let counts = self.of(thread);
+        counts.received.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts bytes of a connection that went to the target.
+    pub fn sent(&self, thread: usize, bytes: usize) {
+        let counts = self.of(thread);
+        counts.sent.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Counts an attempt that is followed by one at another target.
@@ -132,17 +223,22 @@ impl Meter {
         self.of(thread).retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether an attempt has ended or was repeated since then.
+    /// Whether an attempt has ended or was repeated, or bytes were passed on, since then.
     pub(super) fn moved(&self, since: &Totals) -> bool {
         let mut outcomes = [0; OUTCOMES];
         let mut retries = 0;
+        let mut bytes = (0, 0);
         for counts in self.threads.iter().filter_map(OnceLock::get) {
             for (sum, count) in outcomes.iter_mut().zip(&counts.outcomes) {
                 *sum += count.load(Ordering::Relaxed);
             }
             retries += counts.retries.load(Ordering::Relaxed);
+            bytes.0 += counts.received.load(Ordering::Relaxed);
+            bytes.1 += counts.sent.load(Ordering::Relaxed);
         }
-        outcomes != since.outcomes || retries != since.retries
+        outcomes != since.outcomes
+            || retries != since.retries
+            || bytes != (since.received, since.sent)
     }
 
     /// Whether anything was ever counted.
@@ -159,6 +255,18 @@ impl Meter {
             }
             totals.retries += counts.retries.load(Ordering::Relaxed);
             totals.total_us += counts.total_us.load(Ordering::Relaxed);
+            totals.received += counts.received.load(Ordering::Relaxed);
+            totals.sent += counts.sent.load(Ordering::Relaxed);
+            for own in &counts.statuses {
+                let spent = Spent {
+                    count: own.count.load(Ordering::Relaxed),
+                    total_us: own.total_us.load(Ordering::Relaxed),
+                };
+                let status = own.status.load(Ordering::Relaxed);
+                if spent.count > 0 {
+                    totals.statuses.entry(status).or_default().add(spent);
+                }
+            }
             for (sum, count) in totals.times.iter_mut().zip(counts.times.all()) {
                 *sum = sum.wrapping_add(count);
             }
@@ -212,7 +320,7 @@ impl Reading {
 mod tests {
     use std::time::Duration;
 
-    use super::{BOUNDS_MS, Meter, Outcome};
+    use super::{BOUNDS_MS, Meter, Outcome, STATUSES};
 
     #[test]
     fn threads_are_added_up() {
@@ -242,5 +350,39 @@ mod tests {
         let other = reading.clone();
         reading.add(&other);
         assert_eq!(reading.timed, 42);
+    }
+
+    #[test]
+    fn statuses_and_bytes_are_told_apart() {
+        let meter = Meter::default();
+        let before = meter.totals();
+        for thread in 0..3 {
+            for status in [200, 404, 200] {
+                meter.ended(thread, Outcome::Status(status), Duration::from_millis(2));
+            }
+            meter.received(thread, 5);
+            meter.sent(thread, 7);
+        }
+        meter.ended(0, Outcome::Status(0), Duration::from_millis(1));
+        let totals = meter.totals();
+        let seen: Vec<(u16, u64, u64)> = totals
+            .statuses
+            .iter()
+            .map(|(status, spent)| (*status, spent.count, spent.total_us))
+            .collect();
+        assert_eq!(seen, [(200, 6, 12_000), (404, 3, 6_000)]);
+        assert_eq!((totals.received, totals.sent), (15, 21));
+        assert_eq!(totals.times().map(|(_, count)| count).sum::<u64>(), 10);
+        assert!(meter.moved(&before) && !meter.moved(&totals));
+        meter.sent(9, 1);
+        assert!(meter.moved(&totals));
+
+        // There is room for so many; the others are in their hundred still.
+        for status in 400..500 {
+            meter.ended(0, Outcome::Status(status), Duration::ZERO);
+        }
+        let totals = meter.totals();
+        assert_eq!(totals.statuses.len(), STATUSES);
+        assert_eq!(totals.outcomes[3], 103);
     }
 }

@@ -52,53 +52,6 @@ impl Table {
     }
 }
 
-impl Table {
-    /// Some of the same counts under names and labels that are published elsewhere, each after
-    /// `prefix`: how long answers took by service, and by each target of a route.
-    pub fn published_metrics(&self, prefix: &str) -> String {
-        let mut services: BTreeMap<String, Reading> = BTreeMap::new();
-        let mut targets: BTreeMap<String, Reading> = BTreeMap::new();
-        let all = self.routes().flat_map(|route| {
-            let targets = route.targets().iter();
-            targets.map(move |target| (route, target.as_ref()))
-        });
-        for (route, target) in all {
-            let reading = target.meter().read();
-            let service = format!("service={}", quoted(target.service()));
-            let (host, path) = (quoted(route.host()), quoted(route.path()));
-            let of_target =
-                |url: &str| format!("{service},host={host},path={path},target={}", quoted(url));
-            let mut labels = of_target(&target.destination().url);
-            if targets.len() >= TARGETS_MAX && !targets.contains_key(&labels) {
-                labels = of_target("other");
-            }
-            targets.entry(labels).or_default().add(&reading);
-            services.entry(service).or_default().add(&reading);
-        }
-        published(prefix, &services, &targets)
-    }
-}
-
-/// Readings by their labels, as histograms.
-fn published(
-    prefix: &str,
-    services: &BTreeMap<String, Reading>,
-    targets: &BTreeMap<String, Reading>,
-) -> String {
-    let mut out = String::new();
-    for (name, help, readings) in [
-        ("requests", "Answers of a service.", services),
-        ("route", "Answers of a target of a route.", targets),
-    ] {
-        let name = format!("{prefix}_{name}");
-        head(&mut out, &name, "histogram", help).expect("a text takes any text");
-        for (labels, reading) in readings {
-            write_histogram(&mut out, &name, labels, reading).expect("a text takes any text");
-        }
-    }
-    out
-}
-
 /// A count without labels.
 pub(crate) fn counter(name: &str, help: &str, count: u64) -> String {
     let mut out = String::new();
@@ -154,7 +107,7 @@ fn labels(who: &Who) -> String {
     labels
 }
 
-fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 
@@ -289,34 +242,6 @@ mod tests {
     }
 
     #[test]
-    fn published_names_have_the_labels_that_are_published_with_them() {
-        let text =
-            "route add web shop.io/a http://10.0.0.1:80/\nroute add web /b http://10.0.0.2:80/";
-        let (table, _) = Table::build(parse::parse(text).0, None);
-        for route in table.routes() {
-            let meter = route.targets()[0].meter();
-            meter.ended(0, Outcome::Status(200), Duration::from_millis(30));
-        }
-        let metrics = table.published_metrics("fabio");
-        let target = "service=\"web\",host=\"shop.io\",path=\"/a\",target=\"http://10.0.0.1:80/\"";
-        for line in [
-            "# TYPE fabio_requests histogram".to_owned(),
-            "# TYPE fabio_route histogram".to_owned(),
-            "fabio_requests_bucket{service=\"web\",le=\"0.025\"} 0".to_owned(),
-            "fabio_requests_count{service=\"web\"} 2".to_owned(),
-            "fabio_requests_sum{service=\"web\"} 0.06".to_owned(),
-            format!("fabio_route_bucket{{{target},le=\"0.05\"}} 1"),
-            format!("fabio_route_bucket{{{target},le=\"+Inf\"}} 1"),
-            format!("fabio_route_count{{{target}}} 1"),
-            format!("fabio_route_sum{{{target}}} 0.03"),
-        ] {
-            assert!(metrics.lines().any(|own| own == line), "{line}\n{metrics}");
-        }
-        let counter = super::counter("fabio_notfound", "Requests without a route.", 3);
-        assert!(counter.ends_with("# TYPE fabio_notfound counter\nfabio_notfound 3\n"));
-    }
-
-    #[test]
     fn many_targets_share_their_lines() {
         let text: String = (0..2100)
             .map(|at| {
@@ -334,10 +259,5 @@ mod tests {
             .filter(|line| line.starts_with("trivet_ingress_in_flight{"));
         assert_eq!(lines.count(), 2001);
         assert!(metrics.contains("instance=\"other\""));
-        let metrics = table.published_metrics("fabio");
-        let lines = metrics
-            .lines()
-            .filter(|line| line.starts_with("fabio_route_count{"));
-        assert_eq!(lines.count(), 2001);
     }
 }

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::{Meter, OUTCOMES, Totals};
+use super::meter::{Meter, OUTCOMES, Spent, Totals};
 use super::metrics::{TARGETS_MAX, Who, who};
-use super::table::{Table, Target};
+use super::table::{Route, Table, Target};
 use super::upstream::Upstream;
 
 /// What the targets with the same labels did between two looks.
@@ -31,14 +31,22 @@ pub struct Count {
     /// How many whole answers took how long: counts by the longest time of their bucket, which is
     /// nowhere wider than a thirty-second of that time.
     pub times: BTreeMap<Duration, u64>,
+    /// Whole answers by status.
+    pub statuses: BTreeMap<u16, Spent>,
+    /// Bytes of connections that came from it.
+    pub received: u64,
+    /// Bytes of connections that went to it.
+    pub sent: u64,
 }
 
 /// Looks at the counts of tables again and again.
 ///
 /// A target that came and went between two looks is not seen; one that a look has met is followed
 /// to its last request.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tally {
+    /// What targets are told apart by.
+    labels: fn(&Route, &Target) -> Who,
     /// The table of the last look.
     table: Arc<Table>,
     /// Targets that were ever asked for anything, by the place of their meter, which is theirs as
@@ -58,13 +66,41 @@ struct Seen {
     met: u64,
 }
 
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally::by(who)
+    }
+}
+
 impl Tally {
+    /// One that tells targets apart by these labels.
+    pub(super) fn by(labels: fn(&Route, &Target) -> Who) -> Tally {
+        Tally {
+            labels,
+            table: Arc::default(),
+            seen: BTreeMap::new(),
+            looks: 0,
+        }
+    }
+
     /// What happened since the last look, in the order of the labels; those to whom nothing
     /// happened and who have nothing in flight are left out.
     ///
     /// Shape: at most two thousand, and one more for each service and version; beyond that, targets
     /// of a service and version share the instance `other`.
     pub fn look(&mut self, table: &Arc<Table>) -> Vec<Count> {
+        let named = |((route, service, version, instance), count)| Count {
+            route,
+            service,
+            version,
+            instance,
+            ..count
+        };
+        self.counts(table).into_iter().map(named).collect()
+    }
+
+    /// The same, by labels.
+    pub(super) fn counts(&mut self, table: &Arc<Table>) -> BTreeMap<Who, Count> {
         self.looks += 1;
         let before = std::mem::replace(&mut self.table, table.clone());
         self.meet(&before);
@@ -92,18 +128,12 @@ impl Tally {
         let looks = self.looks;
         self.seen
             .retain(|_, seen| seen.met == looks || seen.in_flight > 0);
-        let named = |((route, service, version, instance), count)| Count {
-            route,
-            service,
-            version,
-            instance,
-            ..count
-        };
-        counts.into_iter().map(named).collect()
+        counts
     }
 
     /// Takes in the targets of a table that were ever asked for anything.
     fn meet(&mut self, table: &Table) {
+        let labels = self.labels;
         let all = table.routes().flat_map(|route| {
             let targets = route.targets().iter();
             targets.map(move |target| (route, target))
@@ -111,7 +141,7 @@ impl Tally {
         for (route, target) in all.filter(|(_, target)| is_used(target)) {
             let place = Arc::as_ptr(target.meter()).addr();
             let seen = self.seen.entry(place).or_insert_with(|| Seen {
-                who: who(route, target),
+                who: labels(route, target),
                 meter: target.meter().clone(),
                 upstream: target.upstream().clone(),
                 last: Totals::default(),
@@ -136,6 +166,15 @@ impl Count {
         self.retries += now.retries.saturating_sub(then.retries);
         self.total_us += now.total_us.saturating_sub(then.total_us);
         now.times_since(then, &mut self.times);
+        for (status, spent) in &now.statuses {
+            let earlier = then.statuses.get(status).copied().unwrap_or_default();
+            let spent = spent.since(earlier);
+            if spent.count > 0 {
+                self.statuses.entry(*status).or_default().add(spent);
+            }
+        }
+        self.received += now.received.saturating_sub(then.received);
+        self.sent += now.sent.saturating_sub(then.sent);
     }
 }
 

@@ -6,4 +6,4 @@ mod relay;
 
 pub(crate) use begin::{Begin, begin, write_header};
 pub(crate) use hello::{Hello, hello};
-pub(crate) use relay::{Broken, Patience, relay};
+pub(crate) use relay::{Broken, Counts, Patience, relay};

@@ -19,6 +19,15 @@ pub(crate) struct Patience {
     pub(crate) write: Option<Duration>,
 }
 
+/// Who is told how many bytes were passed on.
+#[derive(Clone, Copy)]
+pub(crate) struct Counts<'c> {
+    /// To the target.
+    pub(crate) sent: &'c dyn Fn(usize),
+    /// From it.
+    pub(crate) received: &'c dyn Fn(usize),
+}
+
 /// By whose end a connection broke.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Broken {
@@ -36,7 +45,12 @@ pub(crate) enum Broken {
 /// # Errors
 /// What the system says of either connection, or that the client took too long. That a target takes
 /// no more once it has said all that it had to say is none.
-pub(crate) async fn relay<C, T>(client: C, target: T, patience: Patience) -> Result<(), Broken>
+pub(crate) async fn relay<C, T>(
+    client: C,
+    target: T,
+    patience: Patience,
+    counts: Counts<'_>,
+) -> Result<(), Broken>
 where
     C: AsyncRead + AsyncWrite,
     T: AsyncRead + AsyncWrite,
@@ -45,7 +59,8 @@ where
     let (mut from_target, mut to_target) = tokio::io::split(target);
     let is_said = Cell::new(false);
     let up = async {
-        let copied = copy(&mut from_client, &mut to_target, patience.read, None).await;
+        let times = (patience.read, None);
+        let copied = copy(&mut from_client, &mut to_target, times, counts.sent).await;
         match copied {
             Err(Side::From(error)) => Err(Broken::Client(error)),
             Err(Side::To(error)) if !is_said.get() => Err(Broken::Target(error)),
@@ -53,7 +68,8 @@ where
         }
     };
     let down = async {
-        let copied = copy(&mut from_target, &mut to_client, None, patience.write).await;
+        let times = (None, patience.write);
+        let copied = copy(&mut from_target, &mut to_client, times, counts.received).await;
         is_said.set(true);
         copied.map_err(|side| match side {
             Side::From(error) => Broken::Target(error),
@@ -72,8 +88,8 @@ enum Side {
 async fn copy<R, W>(
     from: &mut R,
     to: &mut W,
-    read: Option<Duration>,
-    write: Option<Duration>,
+    (read, write): (Option<Duration>, Option<Duration>),
+    count: &dyn Fn(usize),
 ) -> Result<(), Side>
 where
     R: AsyncRead + Unpin,
@@ -91,6 +107,7 @@ where
             to.flush().await
         };
         within(write, written).await.map_err(Side::To)?;
+        count(bytes);
     }
 }
 

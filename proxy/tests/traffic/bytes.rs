@@ -109,6 +109,18 @@ async fn the_port_decides_and_one_way_may_end_before_the_other() {
         passed == 0 && refused > 0 && refused == retries,
         "{counted:?}"
     );
+    let figures = ["tcp.conn", "tcp.noroute", "tcp.connfail", "tcp_sni.conn"];
+    let figures = figures.map(|name| proxy.figure(name));
+    assert_eq!(figures, [7, 1, refused, 0]);
+    // Five bytes each time, and nine back.
+    let metrics = proxy.handle.published_metrics("fabio", &[]);
+    let sum = |way: &str| {
+        let lines = metrics.lines();
+        let lines = lines.filter(|line| line.starts_with(&format!("fabio_route_{way}{{")));
+        let counts = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        counts.sum::<u64>()
+    };
+    assert_eq!((sum("tx"), sum("rx")), (30, 54), "{metrics}");
 }
 
 /// Of each target passed, refused, failed and repeated connections, as soon as they are `enough`.

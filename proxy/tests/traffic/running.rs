@@ -48,6 +48,13 @@ impl Running {
         drop(self.handle.swap(self.table(&lines(targets))));
     }
 
+    /// What is counted under a name that is published elsewhere.
+    pub(crate) fn figure(&self, name: &str) -> u64 {
+        let figures = self.handle.published_figures();
+        let own = figures.iter().filter(|figure| figure.name == name);
+        own.map(|figure| figure.value).sum()
+    }
+
     pub(crate) fn table(&self, text: &str) -> Table {
         let (definitions, problems) = parse::parse(text);
         assert!(problems.is_empty(), "{problems:?}");

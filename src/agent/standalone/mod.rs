@@ -9,6 +9,7 @@ mod announce;
 mod files;
 mod found;
 mod keys;
+mod pushed;
 mod table;
 
 use super::{
@@ -267,16 +268,23 @@ fn serve(
         path: settings.admin_path.clone(),
         title: settings.title.clone(),
         metrics_prefix: settings.metrics_prefix.clone(),
+        metrics_bounds: settings.metrics_bounds.clone(),
         routed: routed.clone(),
         stopping: parts.stopping(),
     });
+    if let Some(settings) = settings.pushed.clone() {
+        let handle = handle.clone();
+        parts.edge(planes.control(), |stopped| {
+            pushed::run(handle, settings, stopped)
+        });
+    }
     listeners.push(("ingress_admin", admin.1));
     serve(admin, router);
     for socket in metrics {
         let router = api::fabio::only_metrics(
             handle.clone(),
             &settings.metrics_path,
-            &settings.metrics_prefix,
+            (&settings.metrics_prefix, &settings.metrics_bounds),
         );
         listeners.push(("metrics", socket.1));
         serve(socket, router);

@@ -18,10 +18,10 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use proxy::route::Table;
+use proxy::route::{PUBLISHED_BOUNDS, Table};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{Api, body::Raw, error::Error, forward, listener::WasCarried, overrides};
@@ -47,6 +47,8 @@ pub struct Alone {
     pub title: String,
     /// Begins the names of metrics that are published elsewhere.
     pub metrics_prefix: String,
+    /// Times that answers are sorted by there.
+    pub metrics_bounds: Vec<Duration>,
     /// Canceled when there are routes for the first time.
     pub routed: CancellationToken,
     /// Canceled when the ingress begins to stop.
@@ -72,6 +74,7 @@ struct Shared {
     title: String,
     /// Begins the names of metrics that are published elsewhere; none if only who asks gets them.
     metrics_prefix: Option<String>,
+    metrics_bounds: Vec<Duration>,
     routed: CancellationToken,
     stopping: CancellationToken,
 }
@@ -97,6 +100,7 @@ pub fn router(api: Api) -> Router {
         path: String::new(),
         title: String::new(),
         metrics_prefix: None,
+        metrics_bounds: PUBLISHED_BOUNDS.to_vec(),
         routed: facts.routed.clone(),
         stopping: facts.stopping.clone(),
         texts: Kept::Here(api.clone()),
@@ -121,6 +125,7 @@ pub fn alone(alone: Alone) -> Router {
             path: alone.path,
             title: alone.title,
             metrics_prefix: Some(alone.metrics_prefix),
+            metrics_bounds: alone.metrics_bounds,
             routed: alone.routed,
             stopping: alone.stopping,
         }),
@@ -138,11 +143,15 @@ pub fn alone(alone: Alone) -> Router {
 }
 
 /// Makes a router that shows metrics at a path, and leads there; `prefix` begins the names of those
-/// that are published elsewhere.
-pub fn only_metrics(proxy: proxy::Handle, path: &str, prefix: &str) -> Router {
+/// that are published elsewhere, and answers are sorted by `bounds` there.
+pub fn only_metrics(
+    proxy: proxy::Handle,
+    path: &str,
+    (prefix, bounds): (&str, &[Duration]),
+) -> Router {
     let place = if path.is_empty() { "/" } else { path };
-    let prefix = prefix.to_owned();
-    let shown = move || std::future::ready(metrics_of(&proxy, Some(&prefix)));
+    let (prefix, bounds) = (prefix.to_owned(), bounds.to_vec());
+    let shown = move || std::future::ready(metrics_of(&proxy, Some(&prefix), &bounds));
     let router = Router::new().route(place, get(shown));
     if place == "/" {
         return router;
@@ -254,18 +263,19 @@ async fn metrics(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Resul
     };
     let own = admin.shared.metrics_prefix.as_deref();
     let prefix = own.or_else(|| asks().then_some(PUBLISHED));
-    Ok(metrics_of(admin.proxy()?, prefix))
+    let bounds = &admin.shared.metrics_bounds;
+    Ok(metrics_of(admin.proxy()?, prefix, bounds))
 }
 
 /// Begins the published names of metrics.
 const PUBLISHED: &str = "fabio";
 
-fn metrics_of(proxy: &proxy::Handle, prefix: Option<&str>) -> Response {
+fn metrics_of(proxy: &proxy::Handle, prefix: Option<&str>, bounds: &[Duration]) -> Response {
     let content_type = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    let published = prefix.map(|prefix| proxy.published_metrics(prefix));
+    let published = prefix.map(|prefix| proxy.published_metrics(prefix, bounds));
     let text = proxy.metrics() + &published.unwrap_or_default();
     (content_type, text).into_response()
 }

@@ -212,6 +212,7 @@ fn by_itself(
         path: String::new(),
         title: String::new(),
         metrics_prefix: "edge".into(),
+        metrics_bounds: vec![std::time::Duration::from_secs(1)],
         routed: routed.clone(),
         stopping: CancellationToken::new(),
     };
@@ -316,13 +317,13 @@ async fn published_names_of_metrics_are_there_for_those_who_ask() {
 #[tokio::test]
 async fn metrics_are_shown_at_any_path() {
     let fixture = Fixture::start().await;
-    let router = only_metrics(fixture.proxy.clone(), "/m/x", "edge");
+    let router = only_metrics(fixture.proxy.clone(), "/m/x", ("edge", &[]));
     let answer = ask(&router, "GET", "/", Body::empty()).await;
     assert_eq!(
         (answer.status.as_u16(), answer.header("location")),
         (308, "/m/x")
     );
     assert_eq!(ask(&router, "GET", "/m/x", Body::empty()).await.status, 200);
-    let router = only_metrics(fixture.proxy.clone(), "", "edge");
+    let router = only_metrics(fixture.proxy.clone(), "", ("edge", &[]));
     assert_eq!(ask(&router, "GET", "/", Body::empty()).await.status, 200);
 }

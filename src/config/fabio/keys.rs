@@ -31,7 +31,9 @@ const fn key(name: &'static str, kind: Kind, default: &'static str, role: Role) 
     }
 }
 
-const NO_PUSH: Role = Instead("nothing is pushed; metrics are asked for at `/metrics`");
+const NO_CIRCONUS: Role = Instead("nothing is pushed to Circonus itself");
+const NEVER_GIVES_UP: Role =
+    Instead("a receiver is looked for at every turn, and the ingress starts without it");
 const NO_PROFILE: Role = Instead("no profile is written");
 const NO_TRACES: Role = Instead("no traces are made; headers of traces are passed on");
 const NO_LINKS: Role = Instead("the table of routes has no links");
@@ -90,20 +92,20 @@ pub(super) const KEYS: &[Key] = &[
     key("log.access.target", Text, "", Obeyed),
     key("log.level", Text, "INFO", Obeyed),
     key("log.routes.format", Text, "delta", ROUTES_LOG),
-    key("metrics.circonus.apiapp", Text, "fabio", NO_PUSH),
-    key("metrics.circonus.apikey", Text, "", NO_PUSH),
-    key("metrics.circonus.apiurl", Text, "", NO_PUSH),
-    key("metrics.circonus.brokerid", Text, "", NO_PUSH),
-    key("metrics.circonus.checkid", Text, "", NO_PUSH),
-    key("metrics.circonus.submissionurl", Text, "", NO_PUSH),
-    key("metrics.dogstatsd.addr", Text, "", NO_PUSH),
-    key("metrics.graphite.addr", Text, "", NO_PUSH),
-    key("metrics.interval", Time, "30s", NO_PUSH),
+    key("metrics.circonus.apiapp", Text, "fabio", NO_CIRCONUS),
+    key("metrics.circonus.apikey", Text, "", NO_CIRCONUS),
+    key("metrics.circonus.apiurl", Text, "", NO_CIRCONUS),
+    key("metrics.circonus.brokerid", Text, "", NO_CIRCONUS),
+    key("metrics.circonus.checkid", Text, "", NO_CIRCONUS),
+    key("metrics.circonus.submissionurl", Text, "", NO_CIRCONUS),
+    key("metrics.dogstatsd.addr", Text, "", Obeyed),
+    key("metrics.graphite.addr", Text, "", Obeyed),
+    key("metrics.interval", Time, "30s", Obeyed),
     key(
         "metrics.names",
         Text,
         "{{clean .Service}}.{{clean .Host}}.{{clean .Path}}.{{clean .TargetURL.Host}}",
-        NO_PUSH,
+        Obeyed,
     ),
     key(
         "metrics.prefix",
@@ -115,14 +117,14 @@ pub(super) const KEYS: &[Key] = &[
         "metrics.prometheus.buckets",
         Text,
         ".005,.01,.025,.05,.1,.25,.5,1,2.5,5,10",
-        Instead("the buckets are those of `trivet_ingress_answer_seconds`, from 1 ms to 1 min"),
+        Obeyed,
     ),
     key("metrics.prometheus.path", Text, "/metrics", Obeyed),
     key("metrics.prometheus.subsystem", Text, "", Obeyed),
-    key("metrics.retry", Time, "500ms", NO_PUSH),
-    key("metrics.statsd.addr", Text, "", NO_PUSH),
+    key("metrics.retry", Time, "500ms", NEVER_GIVES_UP),
+    key("metrics.statsd.addr", Text, "", Obeyed),
     key("metrics.target", Text, "", Obeyed),
-    key("metrics.timeout", Time, "10s", NO_PUSH),
+    key("metrics.timeout", Time, "10s", NEVER_GIVES_UP),
     key("profile.mode", Text, "", NO_PROFILE),
     key("profile.path", Text, "", NO_PROFILE),
     key("proxy.addr", Text, ":9999", Obeyed),

@@ -7,6 +7,7 @@
 
 mod address;
 mod keys;
+mod metrics;
 mod properties;
 mod sources;
 
@@ -18,12 +19,14 @@ use super::{
 };
 use jobs::model::Span;
 use keys::KEYS;
+pub use metrics::{MetricsForm, MetricsReceiver, PushedMetrics, RouteNames};
 use sources::Settings;
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::PathBuf,
+    time::Duration,
 };
 
 /// The longest file of properties, bytes.
@@ -53,8 +56,6 @@ const SAME: [(&str, &str); 22] = [
     ("sts_preload", "proxy.header.sts.preload"),
     ("sts_subdomains", "proxy.header.sts.subdomains"),
 ];
-/// Begins the names of metrics unless it is set.
-const PREFIX: &str = "fabio";
 /// How long a target may be silent where that is not to be bounded.
 const SILENCE_MAX: &str = "24h";
 
@@ -73,6 +74,10 @@ pub struct Standalone {
     pub metrics_path: String,
     /// Begins the names of metrics that are published elsewhere.
     pub metrics_prefix: String,
+    /// Times that answers are sorted by there.
+    pub metrics_bounds: Vec<Duration>,
+    /// Metrics that are pushed, if any are.
+    pub pushed: Option<PushedMetrics>,
     /// What stands before all paths of the admin address but `/health`; empty for nothing.
     pub admin_path: String,
     /// The title of the admin page; empty for the usual one.
@@ -225,7 +230,7 @@ impl Resolver<'_> {
         self.problems.push(self.settings.problem(key, message));
     }
 
-    fn resolve(&mut self, mut notes: Vec<String>) -> Option<Standalone> {
+    fn resolve(&mut self, notes: Vec<String>) -> Option<Standalone> {
         let (admin, admin_tls) = self.admin();
         let listeners = self.items("proxy.addr", "address");
         let (metrics, listeners) = self.metrics(listeners);
@@ -234,14 +239,14 @@ impl Resolver<'_> {
         ingress.admin_tls = admin_tls;
         self.check_certificates(&ingress);
         self.check_sources(&ingress, &metrics);
-        self.check_metrics();
-        let metrics_prefix = self.metrics_prefix(&mut notes);
         Some(Standalone {
             log_level: self.log_level(),
             routes: self.routes(admin, ingress.admin_tls.is_some()),
             ingress,
             metrics,
-            metrics_prefix,
+            pushed: self.pushed(),
+            metrics_prefix: self.metrics_prefix(),
+            metrics_bounds: self.metrics_bounds(),
             metrics_path: self.path("metrics.prometheus.path"),
             admin_path: self.path("ui.path"),
             title: self.settings.text("ui.title").to_owned(),
@@ -717,50 +722,6 @@ impl Resolver<'_> {
             is_secured,
             is_unverified: settings.flag("registry.consul.register.checkTLSSkipVerify"),
         })
-    }
-
-    fn check_metrics(&mut self) {
-        for target in self.settings.list("metrics.target") {
-            let message = match target.as_str() {
-                "prometheus" => continue,
-                "circonus" | "dogstatsd" | "flat" | "graphite" | "label" | "statsd_raw"
-                | "stdout" => format!(
-                    "`metrics.target` has `{target}`, and nothing is pushed: write `prometheus`, and ask for the metrics at \
-                     `/metrics` of the admin address or of a listener with `proto=prometheus`"
-                ),
-                other => format!("`metrics.target` has `{other}`; there is `prometheus`"),
-            };
-            self.wrong("metrics.target", message);
-        }
-    }
-
-    /// The prefix of metrics: a text is taken, a template is not.
-    fn metrics_prefix(&self, notes: &mut Vec<String>) -> String {
-        let written = self.settings.written("metrics.prefix");
-        let prefix = match written.filter(|text| *text != "default") {
-            Some(text) if !text.contains("{{") => text,
-            Some(text) => {
-                if keys::of_name("metrics.prefix").is_none_or(|key| key.default != text) {
-                    notes.push(format!(
-                        "`metrics.prefix` is not acted on: no template is filled in, and `{PREFIX}` stands for it"
-                    ));
-                }
-                PREFIX
-            }
-            None => PREFIX,
-        };
-        let subsystem = self.settings.text("metrics.prometheus.subsystem");
-        let parts = [prefix, subsystem]
-            .into_iter()
-            .filter(|part| !part.is_empty());
-        let text = parts.collect::<Vec<_>>().join("_").to_ascii_lowercase();
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let plain = text.chars().map(|c| if is_plain(c) { c } else { '_' });
-        let plain: String = plain.collect();
-        match plain.chars().next() {
-            Some(first) if first.is_ascii_digit() => format!("_{plain}"),
-            _ => plain,
-        }
     }
 
     /// A path without a slash at its end.

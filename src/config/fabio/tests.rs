@@ -268,10 +268,33 @@ fn keys_are_obeyed() {
             "edge_1_example",
         ),
         (
+            "metrics.prefix",
+            "edge-{{clean .Exec}}",
+            |s| s.metrics_prefix.clone(),
+            "edge_fabio",
+        ),
+        (
             "metrics.prometheus.subsystem",
             "lb",
             |s| s.metrics_prefix.clone(),
             "fabio_lb",
+        ),
+        (
+            "metrics.prometheus.buckets",
+            ".5, 2",
+            |s| format!("{:?}", s.metrics_bounds),
+            "[500ms, 2s]",
+        ),
+        (
+            "metrics.target",
+            "stdout,prometheus,label,flat",
+            |s| {
+                let pushed = s.pushed.as_ref().unwrap();
+                let receivers = pushed.receivers.iter();
+                let receivers = receivers.map(|one| format!("{:?} {:?}", one.form, one.address));
+                receivers.collect::<Vec<_>>().join(", ")
+            },
+            "Plain None, Tags None",
         ),
         (
             "registry.consul.addr",
@@ -472,6 +495,70 @@ fn the_admin_address_and_metrics_may_have_certificates() {
 }
 
 #[test]
+fn metrics_are_pushed_as_they_are_named() {
+    let standalone = load(&[
+        "-metrics.target=statsd_raw, dogstatsd,graphite",
+        "-metrics.statsd.addr=:8125",
+        "-metrics.dogstatsd.addr=[::1]:8126",
+        "-metrics.graphite.addr=graphite.example:2003",
+        "-metrics.prefix=edge.",
+        "-metrics.names={{.Service}}",
+        "-metrics.interval=10s",
+    ]);
+    let pushed = standalone.unwrap().pushed.unwrap();
+    let receiver = |form, address: &str| MetricsReceiver {
+        form,
+        address: Some(address.into()),
+    };
+    assert_eq!(
+        pushed.receivers,
+        [
+            receiver(MetricsForm::Plain, "localhost:8125"),
+            receiver(MetricsForm::Tags, "[::1]:8126"),
+            receiver(MetricsForm::Graphite, "graphite.example:2003"),
+        ]
+    );
+    assert_eq!(
+        (pushed.prefix.as_str(), pushed.interval),
+        ("edge.", Duration::from_secs(10))
+    );
+    assert_eq!(pushed.names.filled("web", "", "/", "http://h/"), "web");
+    // The host, and the program.
+    let standalone = load(&["-metrics.target=stdout"]).unwrap();
+    let prefix = standalone.pushed.unwrap().prefix;
+    assert!(
+        prefix.ends_with(".fabio") && !prefix.contains("{{"),
+        "{prefix}"
+    );
+    assert_eq!(standalone.metrics_prefix, "fabio");
+    assert_eq!(load(&[]).unwrap().pushed, None);
+    for (flags, part) in [
+        (
+            ["-metrics.target=statsd_raw", "-metrics.statsd.addr=nobody"],
+            "`metrics.statsd.addr` is `nobody`; it must be a host",
+        ),
+        (
+            ["-metrics.target=circonus", "-metrics.circonus.apikey="],
+            "`metrics.target` has `circonus`, which is not pushed to",
+        ),
+        (
+            ["-metrics.target=log", "-metrics.prefix=x"],
+            "`metrics.target` has `log`, which is none",
+        ),
+        (
+            ["-metrics.target=", "-metrics.prefix={{.User}}"],
+            "`metrics.prefix`: `{{.User}}` is not understood",
+        ),
+    ] {
+        let problems = load(&flags).unwrap_err();
+        assert!(
+            problems.len() == 1 && problems[0].contains(part),
+            "{part}: {problems:?}"
+        );
+    }
+}
+
+#[test]
 fn every_published_key_is_obeyed_or_told_or_refused() {
     for key in KEYS {
         let value = match key.kind {
@@ -541,7 +628,10 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "cs=v;type=vault;cert=x;vaultfetchtoken=env:T,cs=w;type=path;cert=/x;caupgcn=CN",
         "-bgp.enabled",
         "-proxy.addr=:1;proto=https;cs=none,:2;proto=prometheus;cs=w",
-        "-metrics.target=graphite",
+        "-metrics.target=graphite,statsd",
+        "-metrics.names={{.Port}}",
+        "-metrics.interval=1ms",
+        "-metrics.prometheus.buckets=1,1",
         "-ui.addr=:1;cs=lost",
         "-proxy.dialtimeout",
     ];
@@ -558,14 +648,18 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "`caupgcn` of the source `w` is refused",
         "command line: `bgp.enabled` is refused",
         "from `none`, which is not configured",
-        "`metrics.target` has `graphite`, and nothing is pushed",
+        "`metrics.target` has `graphite`, and `metrics.graphite.addr` names nobody",
+        "`metrics.target` has `statsd`, which is no more: write `statsd_raw`",
+        "command line: `metrics.names`: `{{.Port}}` is not understood",
+        "`metrics.interval` is `1ms`; it must be from `100ms` to `1h`",
+        "`metrics.prometheus.buckets` is `1,1`; at most 64 rising",
         "`ui.addr`: the listener `0.0.0.0:1` gets its certificates from `lost`",
         "command line: `-proxy.dialtimeout` has no value",
     ] {
         let found = problems.iter().any(|problem| problem.contains(part));
         assert!(found, "{part}: {problems:#?}");
     }
-    assert_eq!(problems.len(), 14, "{problems:#?}");
+    assert_eq!(problems.len(), 18, "{problems:#?}");
     let both = load(&[
         "-registry.consul.tagprefix=",
         "-registry.consul.allowStale",

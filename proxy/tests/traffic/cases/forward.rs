@@ -209,6 +209,16 @@ async fn upgraded_connections_carry_bytes_both_ways() {
         client.stream.read_exact(&mut echo).await.unwrap();
         assert_eq!(echo, text.as_bytes());
     }
+    // It is counted as long as it is open.
+    assert_eq!(proxy.figure("ws.conn"), 1);
+    drop(client);
+    let closed = async {
+        while proxy.figure("ws.conn") > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let closed = tokio::time::timeout(std::time::Duration::from_secs(30), closed);
+    closed.await.expect("it is closed");
 }
 
 #[tokio::test]

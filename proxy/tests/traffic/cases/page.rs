@@ -37,6 +37,8 @@ async fn requests_without_a_route_get_the_page() {
     let metrics = proxy.handle.metrics();
     let line = "\ntrivet_ingress_unrouted_total 5\n";
     assert!(metrics.contains(line), "{metrics}");
-    let metrics = proxy.handle.published_metrics("fabio");
+    let metrics = proxy
+        .handle
+        .published_metrics("fabio", &proxy::route::PUBLISHED_BOUNDS);
     assert!(metrics.contains("\nfabio_notfound 5\n"), "{metrics}");
 }

@@ -24,6 +24,7 @@ async fn routes_send_clients_elsewhere_or_away() {
         (moved.status(), moved.header("location")),
         (308, vec!["https://any/new/x%20y?b=1"])
     );
+    assert_eq!(proxy.figure("http.redirect.count"), 1);
     assert_eq!(client.get("/in").await.text(), "a");
     assert_eq!(client.get("/out").await.status(), 403);
     assert_eq!(client.get("/secret").await.status(), 401);
