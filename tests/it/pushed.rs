@@ -259,6 +259,27 @@ async fn the_ingress_alone_pushes_metrics_by_their_published_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_catalog_alone_pushes_figures_too() {
+    let (plain, plain_at) = receiver("127.0.0.1:0").await;
+    let (tagged, tagged_at) = receiver("127.0.0.1:0").await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let block = format!(
+        "ports {{ http = 0, dns = 0, server = 0 }}\ntelemetry {{\n  \
+         statsd_address = \"{plain_at}\"\n  dogstatsd_addr = \"{tagged_at}\"\n  \
+         dogstatsd_tags = [\"team:web\"]\n  disable_hostname = true\n}}\n"
+    );
+    let file = dir.path().join("server.hcl");
+    std::fs::write(&file, block).expect("a file");
+    let file = file.display().to_string();
+    let arguments = ["agent", "-dev", "-config-file", &file];
+    let agent = Named::run("consul", dir, &arguments, &[]).await;
+    let has = |wanted: &'static str| move |line: &str| (line == wanted).then_some(());
+    read(&plain, has("trivet.raft.is_leader:1|g")).await;
+    read(&tagged, has("trivet.raft.is_leader:1|g|#team:web")).await;
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_ingress_alone_writes_metrics_where_that_is_wanted() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("fabio");

@@ -48,7 +48,13 @@ const fn usual(name: &'static str, kind: Kind, default: &'static str, role: Role
 
 const NO_GOSSIP: Role = Instead("there is no gossip: agents keep connections to servers");
 const NO_WAN: Role = Instead("datacenters are not joined");
-const NO_PUSH: Role = Instead("figures are asked for, at `/v1/agent/metrics`");
+const NO_CIRCONUS: Role = Instead("nothing is pushed to Circonus itself");
+const NO_STATSITE: Role =
+    Instead("figures are pushed over UDP: name the receiver in `telemetry.statsd_address`");
+const OWN_FIGURES: Role = Instead("figures have names and a choice of their own");
+const NO_RETENTION: Role = Instead("figures are there as long as what they are of");
+const NEVER_GIVES_UP: Role =
+    Instead("a receiver is looked for at every turn, and the agent starts without it");
 const NO_PEERING: Role = Instead("clusters are not peered");
 const NO_GRPC: Role =
     Instead("no proxy of a mesh is told its settings, so nobody listens for them");
@@ -475,7 +481,40 @@ pub(super) const KEYS: &[Key] = &[
         Map,
         Instead("`advertise_addr` is told under every tag"),
     ),
-    key("telemetry", Any, NO_PUSH),
+    key("telemetry.circonus_api_app", Any, NO_CIRCONUS),
+    key("telemetry.circonus_api_token", Any, NO_CIRCONUS),
+    key("telemetry.circonus_api_url", Any, NO_CIRCONUS),
+    key("telemetry.circonus_broker_id", Any, NO_CIRCONUS),
+    key("telemetry.circonus_broker_select_tag", Any, NO_CIRCONUS),
+    key("telemetry.circonus_check_display_name", Any, NO_CIRCONUS),
+    key(
+        "telemetry.circonus_check_force_metric_activation",
+        Any,
+        NO_CIRCONUS,
+    ),
+    key("telemetry.circonus_check_id", Any, NO_CIRCONUS),
+    key("telemetry.circonus_check_instance_id", Any, NO_CIRCONUS),
+    key("telemetry.circonus_check_search_tag", Any, NO_CIRCONUS),
+    key("telemetry.circonus_check_tags", Any, NO_CIRCONUS),
+    key("telemetry.circonus_submission_interval", Any, NO_CIRCONUS),
+    key("telemetry.circonus_submission_url", Any, NO_CIRCONUS),
+    key("telemetry.disable_compat_1.9", Any, OWN_FIGURES),
+    key("telemetry.disable_hostname", Flag, Obeyed),
+    key(
+        "telemetry.disable_per_tenancy_usage_metrics",
+        Any,
+        OWN_FIGURES,
+    ),
+    key("telemetry.dogstatsd_addr", Text, Obeyed),
+    key("telemetry.dogstatsd_tags", Texts, Obeyed),
+    key("telemetry.enable_host_metrics", Any, OWN_FIGURES),
+    key("telemetry.filter_default", Any, OWN_FIGURES),
+    key("telemetry.metrics_prefix", Any, OWN_FIGURES),
+    key("telemetry.prefix_filter", Any, OWN_FIGURES),
+    key("telemetry.prometheus_retention_time", Any, NO_RETENTION),
+    key("telemetry.retry_failed_connection", Any, NEVER_GIVES_UP),
+    key("telemetry.statsd_address", Text, Obeyed),
+    key("telemetry.statsite_address", Any, NO_STATSITE),
     key("tls.defaults.ca_file", Text, Obeyed),
     key("tls.defaults.ca_path", Text, PATH_OF_AUTHORITIES),
     key("tls.defaults.cert_file", Text, Obeyed),

@@ -12,8 +12,8 @@ mod tests;
 mod tls;
 
 use super::{
-    Config, Part, Problem, Written, WrittenAutopilot, WrittenDns, WrittenLogs, addresses,
-    file::SETTINGS, resolve,
+    Config, Part, Problem, Written, WrittenAutopilot, WrittenDns, WrittenLogs, WrittenTelemetry,
+    addresses, file::SETTINGS, resolve,
 };
 use jobs::model::NodeId;
 use keys::{KEYS, Kind};
@@ -29,7 +29,7 @@ const HTTP_PORT: u16 = 8500;
 /// Where names are asked for unless it is set.
 const DNS_PORT: u16 = 8600;
 /// Names that settings have here and in configuration files of ours.
-const NAMES: [(&str, &str); 17] = [
+const NAMES: [(&str, &str); 19] = [
     ("bootstrap_expect", "server.bootstrap_expect"),
     ("ports.server", "ports.rpc"),
     ("ports.http", "ports.catalog"),
@@ -47,6 +47,8 @@ const NAMES: [(&str, &str); 17] = [
     ("tls.defaults.key_file", "tls.key_file"),
     ("tls.defaults.verify_incoming", "tls.verify_incoming"),
     ("verify_outgoing", "tls.rpc"),
+    ("telemetry.dogstatsd_addr", "telemetry.datadog_address"),
+    ("telemetry.dogstatsd_tags", "telemetry.datadog_tags"),
 ];
 
 /// Reads the files that the arguments name, lets flags win over them, and resolves.
@@ -192,6 +194,7 @@ impl Reader<'_> {
             written.servers = Some(joined).filter(|joined| !joined.is_empty());
         }
         written.autopilot = self.autopilot();
+        written.telemetry = self.telemetry();
         written.meta = settings.map("node_meta");
         written.leave_on_terminate = settings.flag("leave_on_terminate");
         let skips = settings.flag("skip_leave_on_interrupt");
@@ -313,6 +316,20 @@ impl Reader<'_> {
                 .and_then(|bytes| u64::try_from(bytes).ok()),
             log_rotate_duration: settings.text("log_rotate_duration").map(str::to_owned),
             log_rotate_max_files: number("log_rotate_max_files").map(|count| count.to_string()),
+        }
+    }
+
+    fn telemetry(&self) -> WrittenTelemetry {
+        let settings = self.settings;
+        let text = |name: &str| settings.text(name).map(str::to_owned);
+        let tagged = text("telemetry.dogstatsd_addr");
+        let tags = settings.texts("telemetry.dogstatsd_tags");
+        WrittenTelemetry {
+            statsd_address: text("telemetry.statsd_address"),
+            datadog_tags: tagged.is_some().then_some(tags),
+            datadog_address: tagged,
+            disable_hostname: settings.flag("telemetry.disable_hostname"),
+            ..WrittenTelemetry::default()
         }
     }
 

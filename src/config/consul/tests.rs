@@ -164,6 +164,46 @@ fn flags_win_over_files_and_later_files_over_earlier_ones() {
 }
 
 #[test]
+fn figures_are_pushed_to_those_who_are_named() {
+    let telemetry = |block: &str| {
+        let text = format!("telemetry {{\n{block}\n}}\n");
+        loaded(&[("a.hcl", text.as_str())], &["-dev"])
+    };
+    let config = telemetry(
+        "statsd_address = \"127.0.0.1:8125\"\ndogstatsd_addr = \"h:8126\"\n\
+         dogstatsd_tags = [\"team:web\"]\ndisable_hostname = true\n\
+         \"disable_compat_1.9\" = true\nmetrics_prefix = \"x\"",
+    );
+    let config = config.unwrap();
+    let receivers: Vec<_> = config
+        .telemetry
+        .receivers
+        .iter()
+        .map(|receiver| (receiver.address.as_str(), receiver.tags.clone()))
+        .collect();
+    let tags = Some(vec!["team:web".to_owned()]);
+    assert_eq!(receivers, [("127.0.0.1:8125", None), ("h:8126", tags)]);
+    assert_eq!(config.telemetry.host, None);
+    let notes = config.notes.join("\n");
+    for key in ["disable_compat_1.9", "metrics_prefix"] {
+        let note = format!("`telemetry.{key}` is not acted on: ");
+        assert!(notes.contains(&note), "{notes}");
+    }
+    let config = telemetry("dogstatsd_tags = [\"team:web\"]").unwrap();
+    assert_eq!(config.telemetry.receivers, []);
+    let problems = telemetry("port = 1").unwrap_err();
+    assert!(
+        problems[0].contains("unknown key `telemetry.port`"),
+        "{problems:?}"
+    );
+    let problems = telemetry("dogstatsd_addr = \"unix:///d.sock\"").unwrap_err();
+    assert!(
+        problems[0].starts_with("a.hcl:2,") && problems[0].contains("`telemetry.dogstatsd_addr`"),
+        "{problems:?}"
+    );
+}
+
+#[test]
 fn an_agent_to_try_things_with_needs_nothing() {
     let config = loaded(&[], &["-dev"]).unwrap();
     assert!(config.dev && config.server.is_some());
