@@ -41,8 +41,8 @@ pub use discovery::{Discovery, WrittenDiscovery};
 pub use drain::{OwnDrain, WrittenDrain};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
 pub use fabio::{
-    Announcement, CatalogSource, MetricsForm, MetricsListener, MetricsReceiver, PageSource,
-    PushedMetrics, RouteNames, RouteSource, Standalone,
+    Announcement, AskedSource, CatalogSource, MetricsForm, MetricsListener, MetricsReceiver,
+    PageSource, PushedMetrics, RouteNames, RouteSource, Standalone,
 };
 pub use file::Problem;
 pub use ingress::{

@@ -442,6 +442,69 @@ async fn as_the_ingress_it_takes_routes_from_a_file() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_the_ingress_it_takes_routes_from_a_server() {
+    let backend = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let target = backend.local_addr().expect("an address");
+    // What is asked for last, and the answer.
+    let (asked, mut asks) = tokio::sync::watch::channel(String::new());
+    let add = |path: &str| {
+        let dst = format!("http://{target}/");
+        json!({"cmd": "route add", "service": "web", "src": path, "dst": dst, "weight": 0})
+    };
+    let (answer, answers) = tokio::sync::watch::channel((StatusCode::OK, json!([add("/one")])));
+    tokio::spawn(async move {
+        let router = axum::Router::new().fallback(move |uri: axum::http::Uri| {
+            if uri.path() == "/routes" {
+                asked.send_replace(uri.to_string());
+            }
+            let (status, body) = answers.borrow().clone();
+            async move {
+                match uri.path() {
+                    "/routes" => (status, body.to_string()),
+                    path => (StatusCode::OK, format!("web {path}")),
+                }
+            }
+        });
+        axum::serve(backend, router).await.expect("it serves");
+    });
+    let host = format!("-registry.custom.host={target}");
+    let arguments = [
+        "-registry.backend=custom",
+        "-registry.custom.scheme=http",
+        "-registry.custom.path=routes",
+        "-registry.custom.queryparams=env=prod",
+        "-registry.custom.pollinterval=1s",
+        &host,
+        "-proxy.addr=127.0.0.1:0",
+        "-ui.addr=127.0.0.1:0",
+    ];
+    let dir = tempfile::tempdir().expect("a directory");
+    let edge = Named::run("fabio", dir, &arguments, &[]).await;
+    edge.answers("/one", "200 web /one").await;
+    assert_eq!(*asks.borrow_and_update(), "/routes?env=prod");
+    answer.send_replace((StatusCode::OK, json!([add("/two"), {"cmd": "route what"}])));
+    edge.answers("/two", "200 web /two").await;
+    edge.answers("/one", "404 ").await;
+    let problems = http::get(&edge.url_of("ingress_admin", "/api/problems")).await;
+    assert!(
+        problems[0]
+            .as_str()
+            .is_some_and(|text| text.contains("line 2")),
+        "{problems}"
+    );
+    // While it has no answer, its last word counts.
+    answer.send_replace((StatusCode::INTERNAL_SERVER_ERROR, json!([])));
+    for _ in 0..2 {
+        asks.borrow_and_update();
+        let more = timeout(DEADLINE, asks.changed()).await;
+        more.expect("it asks on").expect("the server runs");
+    }
+    edge.answers("/two", "200 web /two").await;
+    let said = edge.stop().await;
+    assert_eq!(said.matches("routes stay as they are").count(), 1, "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_the_ingress_it_says_all_that_is_wrong() {
     let dir = tempfile::tempdir().expect("a directory");
     let program = dir.path().join("fabio");

@@ -27,7 +27,11 @@ pub(super) fn fixed(routes: &str, page: &PageSource) -> Result<Text, String> {
     Ok((routes.to_owned(), page_of(page)?))
 }
 
-fn page_of(page: &PageSource) -> Result<String, String> {
+/// The page for requests without a route.
+///
+/// # Errors
+/// If it cannot be read.
+pub(super) fn page_of(page: &PageSource) -> Result<String, String> {
     match page {
         PageSource::Text(text) => Ok(text.clone()),
         PageSource::File(path) => read(path),

@@ -1,11 +1,12 @@
-//! An ingress by itself: routes from a catalog elsewhere, a text or a file, and no server, client
-//! or DNS beside it.
+//! An ingress by itself: routes from a catalog or a server elsewhere, a text or a file, and no
+//! server, client or DNS beside it.
 //!
 //! What is found anywhere goes into [`found::Found`]; [`table`] makes routes of it as the data
 //! plane of an agent does. [`keys`] are the texts of operators, [`announce`] registers the ingress
 //! where its routes come from.
 
 mod announce;
+mod asked;
 mod files;
 mod found;
 mod keys;
@@ -137,6 +138,16 @@ impl Standalone {
                     // As long as the ingress runs, there is somebody who may say more.
                     stopped.await;
                     drop(found);
+                });
+                None
+            }
+            RouteSource::Asked(source) => {
+                let asked = asked::Asked::open(source).map_err(StartError::Routes)?;
+                parts.edge(planes.data(), |stopped| async move {
+                    tokio::select! {
+                        () = asked.follow(found) => {}
+                        () = stopped => {}
+                    }
                 });
                 None
             }

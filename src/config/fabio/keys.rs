@@ -38,7 +38,6 @@ const NO_PROFILE: Role = Instead("no profile is written");
 const NO_TRACES: Role = Instead("no traces are made; headers of traces are passed on");
 const NO_LINKS: Role = Instead("the table of routes has no links");
 const NO_BGP: Role = Instead("no routes are announced");
-const NO_CUSTOM: Role = Instead("it belongs to the backend `custom`, which is not built");
 const STREAMED: Role = Instead("every piece of an answer is passed on as it comes");
 const AS_THEY_COME: Role = Instead("messages are passed on piece by piece, whatever their size");
 const KEEPS_TRYING: Role =
@@ -245,18 +244,14 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("registry.consul.tls.keyfile", Text, "", Obeyed),
     key("registry.consul.token", Text, "", Obeyed),
-    key(
-        "registry.custom.checkTLSSkipVerify",
-        Flag,
-        "false",
-        NO_CUSTOM,
-    ),
-    key("registry.custom.host", Text, "", NO_CUSTOM),
-    key("registry.custom.path", Text, "", NO_CUSTOM),
-    key("registry.custom.pollinterval", Time, "10s", NO_CUSTOM),
-    key("registry.custom.queryparams", Text, "", NO_CUSTOM),
-    key("registry.custom.scheme", Text, "https", NO_CUSTOM),
-    key("registry.custom.timeout", Time, "5s", NO_CUSTOM),
+    key("registry.custom.checkTLSSkipVerify", Flag, "false", Obeyed),
+    key("registry.custom.host", Text, "", Obeyed),
+    key("registry.custom.noroutehtml", Text, "", Obeyed),
+    key("registry.custom.path", Text, "", Obeyed),
+    key("registry.custom.pollinterval", Time, "10s", Obeyed),
+    key("registry.custom.queryparams", Text, "", Obeyed),
+    key("registry.custom.scheme", Text, "https", Obeyed),
+    key("registry.custom.timeout", Time, "5s", Obeyed),
     key("registry.file.noroutehtmlpath", Text, "", Obeyed),
     key("registry.file.path", Text, "", Obeyed),
     key("registry.retry", Time, "500ms", KEEPS_TRYING),

@@ -56,6 +56,9 @@ const SAME: [(&str, &str); 22] = [
     ("sts_preload", "proxy.header.sts.preload"),
     ("sts_subdomains", "proxy.header.sts.subdomains"),
 ];
+/// The least time between two questions for routes, and the longest that an answer may take.
+const ASKED_EVERY: Duration = Duration::from_secs(1);
+const ASKED_MAX: Duration = Duration::from_secs(60);
 /// How long a target may be silent where that is not to be bounded.
 const SILENCE_MAX: &str = "24h";
 
@@ -100,6 +103,8 @@ pub struct MetricsListener {
 pub enum RouteSource {
     /// Services and keys of a catalog elsewhere.
     Catalog(Box<CatalogSource>),
+    /// What a server elsewhere answers, which is asked again and again.
+    Asked(Box<AskedSource>),
     /// A text that never changes.
     Text {
         /// Commands of routes.
@@ -114,6 +119,21 @@ pub enum RouteSource {
         /// The page for requests without a route.
         page: PageSource,
     },
+}
+
+/// A server that routes come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AskedSource {
+    /// What it is asked for.
+    pub url: String,
+    /// Whatever certificate it has is taken.
+    pub is_unverified: bool,
+    /// How long an answer may take.
+    pub timeout: Duration,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// The page for requests without a route.
+    pub page: PageSource,
 }
 
 /// The page for requests without a route.
@@ -543,10 +563,10 @@ impl Resolver<'_> {
                     }),
                 }
             }
+            "custom" => RouteSource::Asked(Box::new(self.asked())),
             other => {
                 let message = format!(
-                    "`registry.backend` is `{other}`; there are `consul`, `static` and `file` (`custom` is not built: \
-                     write what it answers into a file)"
+                    "`registry.backend` is `{other}`; there are `consul`, `static`, `file` and `custom`"
                 );
                 self.wrong("registry.backend", message);
                 RouteSource::Text {
@@ -554,6 +574,50 @@ impl Resolver<'_> {
                     page: PageSource::Text(String::new()),
                 }
             }
+        }
+    }
+
+    /// A server that is asked for routes.
+    fn asked(&mut self) -> AskedSource {
+        let settings = self.settings;
+        let text = |name: &str| settings.text(&format!("registry.custom.{name}"));
+        let (scheme, host, path) = (text("scheme"), text("host"), text("path"));
+        let query = match text("queryparams") {
+            "" => String::new(),
+            query => format!("?{query}"),
+        };
+        let path = path.trim_start_matches('/');
+        let url = format!("{scheme}://{host}/{path}{query}");
+        let is_fine = matches!(scheme, "http" | "https")
+            && !host.is_empty()
+            && url::Url::parse(&url).is_ok_and(|url| url.has_host());
+        if !is_fine {
+            let message = format!(
+                "`registry.custom.host` is `{host}` and `registry.custom.scheme` is `{scheme}`; a host, with a port where \
+                 it has one, and `http` or `https` are expected"
+            );
+            self.wrong("registry.custom.host", message);
+        }
+        // What is no duration was told before.
+        let time = |name: &str| {
+            let key = format!("registry.custom.{name}");
+            super::names::duration(&key, settings.text(&key), &mut Vec::new())
+        };
+        let (timeout, interval) = (time("timeout"), time("pollinterval"));
+        AskedSource {
+            url,
+            is_unverified: settings.flag("registry.custom.checkTLSSkipVerify"),
+            timeout: if timeout.is_zero() {
+                ASKED_MAX
+            } else {
+                timeout
+            },
+            interval: interval.max(ASKED_EVERY),
+            page: settings
+                .written("registry.custom.noroutehtml")
+                .map_or(PageSource::Text(String::new()), |path| {
+                    PageSource::File(path.into())
+                }),
         }
     }
 

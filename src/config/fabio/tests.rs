@@ -621,7 +621,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
 
 #[test]
 fn all_that_is_wrong_is_told_at_once_with_its_place() {
-    let file = "proxy.port = 1\nproxy.Addr = :1\nproxy.shutdownwait = 5\nui.access = none\nregistry.backend = custom\nlog.access.format = ${\n";
+    let file = "proxy.port = 1\nproxy.Addr = :1\nproxy.shutdownwait = 5\nui.access = none\nregistry.backend = etcd\nlog.access.format = ${\n";
     let environment = [("FABIO_INSECURE", "maybe")];
     let flags = [
         "-proxy.cs",
@@ -641,7 +641,7 @@ fn all_that_is_wrong_is_told_at_once_with_its_place() {
         "fabio.properties:2,1: there is no key `proxy.Addr`; did you mean `proxy.addr`?",
         "fabio.properties:3,1: `proxy.shutdownwait` is `5`; it must be a duration",
         "fabio.properties:4,1: `ui.access` is `none`; it must be `rw` or `ro`",
-        "fabio.properties:5,1: `registry.backend` is `custom`",
+        "fabio.properties:5,1: `registry.backend` is `etcd`",
         "fabio.properties:6,1: a `${` is not closed",
         "variable FABIO_INSECURE: `insecure` is `maybe`",
         "no vault is asked here",
@@ -689,6 +689,32 @@ fn other_backends_need_no_catalog() {
         page: PageSource::Text(String::new()),
     };
     assert_eq!(standalone.unwrap().routes, routes);
+    let standalone = load(&[
+        "-registry.backend=custom",
+        "-registry.custom.host=routes.example:8080",
+        "-registry.custom.scheme=http",
+        "-registry.custom.path=v1/routes",
+        "-registry.custom.queryparams=env=prod",
+        "-registry.custom.pollinterval=2s",
+        "-registry.custom.checkTLSSkipVerify",
+        "-registry.custom.noroutehtml=/page",
+    ]);
+    let asked = AskedSource {
+        url: "http://routes.example:8080/v1/routes?env=prod".to_owned(),
+        is_unverified: true,
+        timeout: Duration::from_secs(5),
+        interval: Duration::from_secs(2),
+        page: PageSource::File("/page".into()),
+    };
+    assert_eq!(
+        standalone.unwrap().routes,
+        RouteSource::Asked(Box::new(asked))
+    );
+    let nobody = load(&["-registry.backend=custom"]).unwrap_err();
+    assert!(
+        nobody[0].contains("`registry.custom.host` is ``"),
+        "{nobody:?}"
+    );
     let nothing = load(&["-registry.backend=file"]).unwrap_err();
     assert!(
         nothing[0].contains("`registry.file.path` names none"),
