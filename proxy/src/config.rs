@@ -1,6 +1,6 @@
 //! Settings of the running proxy.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -139,6 +139,9 @@ pub struct Config {
     pub authorities_file: Option<PathBuf>,
     /// How many idle connections to targets are kept, all together.
     pub upstream_idle_max: usize,
+    /// Who is believed what he says of the way of a request so far, by forwarding headers; all if
+    /// empty. Those of others go no further.
+    pub trusted_proxies: Vec<Block>,
     /// Headers beside the usual ones.
     pub own_headers: OwnHeaders,
     /// A regular expression for types of content that is compressed; none is if there is none.
@@ -187,6 +190,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Whether forwarding headers of this client are believed.
+    pub(crate) fn believes(&self, client: IpAddr) -> bool {
+        self.trusted_proxies.is_empty() || self.trusted_proxies.iter().any(|own| own.has(client))
+    }
+
     /// Whether requests are carried as plain ones are, without anything that only the library
     /// does.
     pub(crate) fn is_plain(&self) -> bool {
@@ -208,6 +216,7 @@ impl Default for Config {
             upstream_idle_timeout: Duration::from_secs(4),
             authorities_file: None,
             upstream_idle_max: 4096,
+            trusted_proxies: Vec::new(),
             own_headers: OwnHeaders::default(),
             compressed_types: None,
             schemes: Arc::default(),

@@ -27,7 +27,7 @@ pub(crate) enum Told {
 }
 
 impl Told {
-    const ALL: [Told; 7] = [
+    pub(crate) const ALL: [Told; 7] = [
         Told::Forwarded,
         Told::For,
         Told::Host,
@@ -158,7 +158,7 @@ pub(crate) fn forwarded_for<'a>(
     elements.filter_map(|element| str::from_utf8(element.trim_ascii()).ok()?.parse().ok())
 }
 
-/// What a request says of its way so far. Headers that the client sent are believed.
+/// What a request says of its way so far. What somebody says who is not believed does not get here.
 #[derive(Debug, Default)]
 pub(crate) struct Incoming<'a> {
     host: Option<&'a [u8]>,

@@ -46,7 +46,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 41] = [
+    pub(super) const SETTINGS: [&'static str; 42] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -70,6 +70,7 @@ impl WrittenIngress {
         "authorities_file",
         "idle_timeout",
         "proxy_auth",
+        "trusted_proxies",
         "header_clientip",
         "header_requestid",
         "header_tls",
@@ -171,6 +172,8 @@ pub struct Ingress {
     pub authorities_file: Option<PathBuf>,
     /// Schemes of users by name.
     pub auth: BTreeMap<String, AuthScheme>,
+    /// Whose forwarding headers are believed; everybody's if empty.
+    pub trusted_proxies: Vec<Block>,
     /// Headers beside the usual ones.
     pub own_headers: proxy::OwnHeaders,
     /// A regular expression for types of content that is compressed.
@@ -425,6 +428,8 @@ pub(super) fn resolve(
     let retries = reader.number("retries", setting("retries"));
     let resilience = resilience::resolve(&setting, reader.problems);
     let own_headers = reader.own_headers(&setting);
+    let proxies = setting("trusted_proxies").unwrap_or_default();
+    let trusted_proxies = reader.blocks("`ingress.trusted_proxies`", proxies);
     let access_log = reader.access_log(&setting);
     let auth = reader.schemes(written);
     let authorities_file = setting("authorities_file").map(PathBuf::from);
@@ -448,6 +453,7 @@ pub(super) fn resolve(
         request_body_max: reader.number("request_body_max", setting("request_body_max")),
         authorities_file: authorities_file.or_else(usual),
         auth,
+        trusted_proxies,
         own_headers,
         compress: setting("compress").map(str::to_owned),
         access_log,
@@ -611,21 +617,25 @@ impl Resolver<'_> {
                 return None;
             }
         };
-        let mut trusted = Vec::new();
-        let blocks = item.get("pxytrusted").map(String::as_str);
-        for text in words(blocks.unwrap_or_default()) {
-            match Block::parse(text) {
-                Some(block) => trusted.push(block),
-                None => self.wrong(format!(
-                    "`pxytrusted` of a listener has `{text}`, which is no address or block"
-                )),
-            }
-        }
+        let trusted = item.get("pxytrusted").map_or("", String::as_str);
+        let trusted = self.blocks("`pxytrusted` of a listener", trusted);
         Some(Announced {
             timeout: timeout.unwrap_or(HEADER_TIMEOUT),
             trusted,
             is_required,
         })
+    }
+
+    /// Blocks of addresses with commas between.
+    fn blocks(&mut self, what: &str, text: &str) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        for text in words(text) {
+            match Block::parse(text) {
+                Some(block) => blocks.push(block),
+                None => self.wrong(format!("{what} has `{text}`, which is no address or block")),
+            }
+        }
+        blocks
     }
 
     /// TLS of the admin address: the keys of a listener after `admin_`.
@@ -1108,6 +1118,7 @@ mod tests {
             ("shutdown_grace", "61m"),
             ("admin_access", "none"),
             ("admin_cs", "lost"),
+            ("trusted_proxies", "10.0.0.0/8, here"),
             ("shutdown_wait", "-1s"),
         ] {
             written.settings.insert(name.into(), text.into());
@@ -1127,6 +1138,7 @@ mod tests {
             "the type `vault`; there are `file`, `path`, `http`, `consul` and `acme`: no vault is asked here",
             "`ingress.admin_access` is `none`; it must be `rw` or `ro`",
             "`ingress.admin_cs` is `lost`, which is no source of certificates",
+            "`ingress.trusted_proxies` has `here`, which is no address or block",
             "`d` has no place",
             "two sources of certificates `a`",
             "`e` needs `hosts`",
@@ -1147,7 +1159,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 27, "{problems:#?}");
+        assert_eq!(problems.len(), 28, "{problems:#?}");
     }
 
     #[test]

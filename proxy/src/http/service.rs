@@ -735,8 +735,10 @@ impl ProxyHttp for Service {
 
     async fn request_filter(&self, session: &mut Session, cx: &mut Request) -> Result<bool> {
         cx.began = Some(Instant::now());
+        let mut is_believed = true;
         if let Some(client) = session.digest().and_then(socket::client) {
             client.on_head();
+            is_believed = self.config.believes(client.hop().address());
         }
         let raw = session.as_http1().map(SessionV1::get_headers_raw_bytes);
         let header = session.req_header_mut();
@@ -745,6 +747,11 @@ impl ProxyHttp for Service {
             session.set_keepalive(None);
             Service::answer(session, StatusCode::BAD_REQUEST).await?;
             return Ok(true);
+        }
+        if !is_believed {
+            for told in Told::ALL {
+                header.remove_header(told.name());
+            }
         }
         if let Some(harmless) = header
             .headers

@@ -162,6 +162,7 @@ pub(super) fn proxy_config(
     let resilience = &ingress.resilience;
     Ok(proxy::Config {
         listeners: sources.listeners(ingress),
+        trusted_proxies: ingress.trusted_proxies.clone(),
         own_headers: ingress.own_headers.clone(),
         compressed_types: ingress.compress.clone(),
         schemes: sources.users.schemes(),

@@ -57,6 +57,10 @@ struct Whole {
 impl Connection {
     /// Carries a request that is at the start of the bytes to a target, and the answer back.
     pub(super) async fn exchange(&mut self, plain: &Plain) -> After {
+        // The library takes out what is not believed.
+        if plain.tells() && !self.local.config.believes(self.hop.address()) {
+            return After::Doubtful;
+        }
         let method = plain.method(&self.bytes);
         let mut tried = Tried::of(&method);
         self.local.budget.on_request();

@@ -414,6 +414,12 @@ impl Plain {
         self.host.text(bytes)
     }
 
+    /// Whether it says anything of the hops before.
+    pub(super) fn tells(&self) -> bool {
+        let mut noted = self.noted.iter();
+        noted.any(|noted| matches!(noted.what, What::Told(_)))
+    }
+
     /// The client's own scheme, as far as a proxy before us told it.
     pub(super) fn forwarded_scheme(&self, bytes: &[u8]) -> Option<Scheme> {
         let mut told = self.noted.iter();

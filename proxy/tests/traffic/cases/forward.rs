@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proxy::Config;
 use proxy::route::{
-    Command, Condition, Definition, Origin, Rewrite, Rule, Split, Table, Test, parse,
+    Block, Command, Condition, Definition, Origin, Rewrite, Rule, Split, Table, Test, parse,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -108,6 +108,47 @@ async fn targets_learn_about_the_client() {
         "{}",
         seen.head
     );
+}
+
+#[tokio::test]
+async fn forwarding_headers_of_strangers_go_no_further() {
+    let backend = Backend::start("a", Behavior::Head).await;
+    for (trusted, names, proto) in [
+        ("10.0.0.0/8", "127.0.0.1", "http"),
+        ("127.0.0.0/8", "6.6.6.6, 127.0.0.1", "https"),
+    ] {
+        let config = Config {
+            trusted_proxies: vec![Block::parse(trusted).unwrap()],
+            ..config()
+        };
+        let proxy = Running::start(config).await;
+        let text = format!(
+            "route add a / http://{0}/\nroute add b /in http://{0}/ opts \"deny=ip:6.6.6.6\"",
+            backend.address
+        );
+        drop(proxy.handle.swap(proxy.table(&text)));
+        let mut client = Client::connect(proxy.address).await;
+        let told = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-Proto: https\r\nX-Real-Ip: 6.6.6.6\r\n\
+                    X-Forwarded-Prefix: /forged\r\nForwarded: for=6.6.6.6\r\nX-Other: 1\r\n\r\n";
+        client
+            .send(&format!("GET / HTTP/1.1\r\nHost: any\r\n{told}"))
+            .await;
+        let mut seen = client.receive().await.unwrap();
+        seen.head = seen.text();
+        assert_eq!(seen.header("x-forwarded-for"), [names], "{trusted}");
+        assert_eq!(seen.header("x-forwarded-proto"), [proto]);
+        assert_eq!(seen.header("x-other"), ["1"]);
+        let is_forged = seen.head.contains("6.6.6.6") || seen.head.contains("/forged");
+        assert_eq!(is_forged, proto == "https", "{}", seen.head);
+        // What is not believed lets nobody in or out.
+        client
+            .send(&format!("GET /in HTTP/1.1\r\nHost: any\r\n{told}"))
+            .await;
+        let status = client.receive().await.unwrap().status();
+        assert_eq!(status, if is_forged { 403 } else { 200 });
+        // Requests that say nothing go on as ever.
+        assert_eq!(client.get("/").await.status(), 200);
+    }
 }
 
 #[tokio::test]
