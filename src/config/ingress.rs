@@ -1102,7 +1102,7 @@ mod tests {
     fn everything_wrong_is_said_at_once() {
         let mut written = lines(
             "x, :1;proto=https, :2;proto=http;cs=a, :3;proto=quic, :4;cs=none, :5;rt=fast, :6;cs=a;tlsmax=tls11, \
-             :7;pxyproto=maybe, :8;color=red",
+             :7;pxyproto=maybe, :8;color=red, :9;proto=https+tcp+sni",
             "cs=a;type=file;cert=/c.pem, type=path;cert=/x, cs=c;type=vault;cert=x, cs=d;type=file, cs=a;type=path;cert=/y, \
              cs=e;type=acme, cs=f;type=acme;hosts=*.io, cs=g;type=acme;hosts=a.io;directory=http://x/, \
              cs=h/i;type=acme;hosts=a.io",
@@ -1128,6 +1128,7 @@ mod tests {
             "`x` has no address",
             "`:1` speaks `https` and needs certificates",
             "`:2` speaks `http`, which has no certificates",
+            "`:9` speaks `https+tcp+sni` and needs certificates",
             "the protocol `quic`",
             "from `none`, which is not configured",
             "`ingress listener :5: rt` is `fast`",
@@ -1159,7 +1160,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 28, "{problems:#?}");
+        assert_eq!(problems.len(), 29, "{problems:#?}");
     }
 
     #[test]
