@@ -7,7 +7,7 @@ use super::{
     external::{Advertise, External, Feed, Itself, Place, Search, Seeker, Wanted, WantedServers},
     https,
     ingress::{OpenIngress, Reloads, aliases},
-    listeners::{BindError, Bound, Listeners},
+    listeners::{BindError, Bound, Listeners, callers},
     names::OwnNames,
     own_drain::OwnDrain,
     parts::{Parts, log_end},
@@ -34,10 +34,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use sys::{descriptors, disk};
+use sys::{callers::Callers, descriptors, disk};
 use tempfile::TempDir;
 use tokio::{
-    net::UdpSocket,
+    net::{TcpListener, UdpSocket},
     sync::watch,
     time::{interval, sleep},
 };
@@ -142,26 +142,33 @@ impl Agent {
             Some((rules, reader)) => (Some(rules), Some(reader)),
             None => (None, None),
         };
+        let of_jobs = callers(config.callers.http);
+        let of_catalog = callers(config.callers.catalog);
+        let of_ingress = Callers::default();
+        let handshake_max = config.callers.https_handshake;
+        let listen =
+            |socket: &Arc<TcpListener>, tls, connections_max, callers: &Callers| api::Listener {
+                socket: Arc::clone(socket),
+                tls,
+                connections_max,
+                callers: callers.clone(),
+                handshake_max,
+            };
+        let secured = tls_reader.clone();
         let apis = [
-            (bound.http.as_ref(), None, limits.http),
+            (&bound.http, None, limits.http, &of_jobs),
             (
-                bound.ingress_admin.as_ref(),
+                &bound.ingress_admin,
                 admin_tls.clone(),
                 limits.ingress_admin,
+                &of_ingress,
             ),
-            (bound.catalog.as_ref(), None, limits.catalog),
-            (bound.https.as_ref(), tls_reader.clone(), limits.catalog),
+            (&bound.catalog, None, limits.catalog, &of_catalog),
+            (&bound.https, secured, limits.catalog, &of_catalog),
         ];
-        let apis = apis
-            .into_iter()
-            .filter_map(|(socket, tls, connections_max)| {
-                let socket = Arc::clone(socket?);
-                Some(api::Listener {
-                    socket,
-                    tls,
-                    connections_max,
-                })
-            });
+        let apis = apis.into_iter().filter_map(|(socket, tls, most, callers)| {
+            Some(listen(socket.as_ref()?, tls, most, callers))
+        });
         wait_for_room(&config.data_dir, &listeners, apis, &common, planes).await;
         // Everything else that can fail comes before anything else runs.
         let servers = cluster::servers(&config, &listeners);
@@ -334,21 +341,16 @@ impl Agent {
                 pushing::run(api, settings, stopped)
             });
         }
-        let serve_with = |socket, tls, router, connections_max| {
+        let serve = |listener, router| {
             let common = common.clone();
-            let listener = api::Listener {
-                socket,
-                tls,
-                connections_max,
-            };
             parts.edge(planes.control(), |stopped| {
                 api::serve(listener, router, common, stopped)
             });
         };
-        let serve = |socket, router, most| serve_with(socket, None, router, most);
         let admin = api::fabio::router(api.clone());
-        if let Some(listener) = bound.ingress_admin {
-            serve_with(listener, admin_tls, admin.clone(), limits.ingress_admin);
+        if let Some(socket) = &bound.ingress_admin {
+            let listener = listen(socket, admin_tls, limits.ingress_admin, &of_ingress);
+            serve(listener, admin.clone());
         }
         // Others carry requests for the catalog here whether or not this agent listens for them.
         let has_pages = config.ui.is_enabled && bound.catalog.is_some();
@@ -373,19 +375,22 @@ impl Agent {
             let router = api::consul::router(catalog);
             // Both listeners have the connections of one.
             let mut plain_max = limits.catalog;
-            if let Some(secured) = bound.https {
+            if let Some(socket) = &bound.https {
                 let secured_max = limits.catalog / 2;
                 plain_max -= secured_max;
-                serve_with(secured, tls_reader, router.clone(), secured_max);
+                let listener = listen(socket, tls_reader, secured_max, &of_catalog);
+                serve(listener, router.clone());
             }
-            if let Some(listener) = bound.catalog {
-                serve(listener, router.clone(), plain_max);
+            if let Some(socket) = &bound.catalog {
+                let listener = listen(socket, None, plain_max, &of_catalog);
+                serve(listener, router.clone());
             }
             router
         };
         let jobs = api::jobs_router(api, has_pages.then(|| catalog.clone()));
-        if let Some(listener) = bound.http {
-            serve(listener, jobs.clone(), limits.http);
+        if let Some(socket) = &bound.http {
+            let listener = listen(socket, None, limits.http, &of_jobs);
+            serve(listener, jobs.clone());
         }
         if let Some(opened) = opened {
             let (jobs, common) = (jobs.clone(), common.clone());

@@ -5,9 +5,10 @@ use super::{
     ingress::{self, OpenIngress, Sources},
     runtimes::{Planes, join},
 };
-use config::{Config, Connections, Dns, Ingress, Part};
+use config::{Config, Connections, Dns, Ingress, Part, PerAddress};
 use rpc::{security::Security, transport};
 use std::{net::SocketAddr, path::Path, sync::Arc};
+use sys::callers::{Callers, Cap};
 use tokio::net::{TcpListener, UdpSocket};
 
 /// A listener that could not be opened.
@@ -170,7 +171,15 @@ impl Apis {
         };
         let rpc = match config.server {
             Some(_) => {
-                let bound = transport::Listener::bind_limited(config.rpc, limits.rpc, security);
+                let bound = transport::Listener::bind_limited(
+                    config.rpc,
+                    transport::Admission {
+                        connections_max: limits.rpc,
+                        callers: callers(config.callers.rpc),
+                        handshake_max: config.callers.rpc_handshake,
+                    },
+                    security,
+                );
                 let failed = |error| bind_error(config.rpc, "RPC", rpc_name, &error);
                 Some(bound.await.map_err(failed)?)
             }
@@ -227,6 +236,14 @@ impl Traffic {
         };
         Ok(Self { dns, ingress })
     }
+}
+
+/// Counts the connections of each address.
+pub(super) fn callers(of: PerAddress) -> Callers {
+    Callers::new(Cap {
+        most: of.most,
+        counts_loopback: of.counts_loopback,
+    })
 }
 
 pub(super) async fn tcp(

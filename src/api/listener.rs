@@ -17,9 +17,9 @@ use hyper_util::{
     },
     service::TowerToHyperService,
 };
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, DuplexStream},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, DuplexStream},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch},
     task::JoinSet,
@@ -34,12 +34,14 @@ use super::{
     body::Bodies,
 };
 use server::Dialect;
-use sys::seldom::Seldom;
+use sys::{callers::Callers, seldom::Seldom};
 
 /// How long a connection may take to send a head, and may rest between requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
-/// How long a connection may take to agree on TLS.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Addresses with too many connections that are told so at a time; others are only turned away.
+const REFUSALS_MAX: usize = 16;
+/// How long that may take.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long requests may go on after the stop.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause after a failed accept, so that a full file table does not spin.
@@ -67,6 +69,10 @@ pub struct Listener {
     pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     /// How many connections there may be at a time; further ones wait in the system's queue.
     pub connections_max: usize,
+    /// How many each address may hold.
+    pub callers: Callers,
+    /// How long a connection may take to agree on TLS.
+    pub handshake_max: Duration,
 }
 
 /// Serves `router` on a listener until `shutdown` resolves. Then it lets the requests in flight
@@ -81,6 +87,8 @@ pub async fn serve(
         socket,
         tls,
         connections_max,
+        callers,
+        handshake_max,
     } = listener;
     let stopping = Stopping::default();
     // One layer for all of it: each costs every request a copy of those below.
@@ -97,6 +105,7 @@ pub async fn serve(
     let (inside, outside) = (guarded(Reach::Loopback), guarded(Reach::Network));
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(connections_max.max(1)));
+    let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
     let mut connections = JoinSet::new();
     tokio::pin!(shutdown);
     loop {
@@ -106,6 +115,22 @@ pub async fn serve(
         };
         while connections.try_join_next().is_some() {}
         let Some((stream, peer, slot)) = accepted else {
+            continue;
+        };
+        let Some(place) = callers.admit(peer.ip()) else {
+            static WARNINGS: Seldom = Seldom::new();
+            if WARNINGS.is_due() {
+                tracing::warn!(address = %peer.ip(), "an address holds as many connections as it may; further ones are turned away");
+            }
+            // Before TLS there is nothing to say.
+            if tls.is_none()
+                && let Ok(refusal) = Arc::clone(&refusals).try_acquire_owned()
+            {
+                connections.spawn(async move {
+                    turn_away(stream).await;
+                    drop((refusal, slot));
+                });
+            }
             continue;
         };
         let ends_at = stream.local_addr();
@@ -120,7 +145,7 @@ pub async fn serve(
                 None => speak(stream, peer, router, watcher).await,
                 Some(config) => {
                     let agreed = TlsAcceptor::from(config).accept(stream);
-                    let agreed = timeout(HANDSHAKE_TIMEOUT, agreed);
+                    let agreed = timeout(handshake_max, agreed);
                     let agreed = tokio::select! {
                         agreed = agreed => agreed,
                         () = stop.cancelled() => return,
@@ -131,11 +156,30 @@ pub async fn serve(
                     }
                 }
             }
-            drop(slot);
+            drop((place, slot));
         });
     }
     drop(socket);
     finish(&stopping, graceful, connections).await;
+}
+
+/// Tells a connection that its address has too many. What it sent already is read, or closing would
+/// take the answer back.
+async fn turn_away(mut stream: TcpStream) {
+    const REASON: &str = "this address has as many connections as one may have (`limits.http_max_conns_per_client`); close some\n";
+    let answer = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{REASON}",
+        REASON.len()
+    );
+    let told = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut rest = [0; 1024];
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    };
+    // Whoever does not listen has gone.
+    drop(timeout(REFUSAL_TIMEOUT, told).await);
 }
 
 /// Lets the requests in flight finish for a short time.

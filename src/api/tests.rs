@@ -19,6 +19,7 @@ use tower::ServiceExt as _;
 use super::{Access, Api, Bodies, Common, Facts, fabio, jobs_router, serve};
 use rpc::transport::Listener;
 use server::{Config, Server, events::Start};
+use sys::callers::{Callers, Cap};
 
 /// Longer than anything here may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
@@ -225,6 +226,7 @@ pub(crate) fn job(id: &str) -> Value {
 
 async fn listen(
     fixture: &Fixture,
+    callers: Callers,
 ) -> (
     std::net::SocketAddr,
     CancellationToken,
@@ -244,6 +246,8 @@ async fn listen(
             socket: listener.into(),
             tls: None,
             connections_max: 64,
+            callers,
+            handshake_max: LONG,
         },
         router,
         common,
@@ -253,10 +257,53 @@ async fn listen(
 }
 
 #[tokio::test]
+async fn an_address_with_too_many_connections_is_told_so_until_it_has_fewer() {
+    let fixture = Fixture::start().await;
+    let callers = Callers::new(Cap {
+        most: Some(2),
+        counts_loopback: true,
+    });
+    let (address, stop, served) = listen(&fixture, callers).await;
+    let ask = async || {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = b"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        // One that is turned away may have gone already.
+        stream.write_all(request).await.ok();
+        let mut answer = String::new();
+        timeout(LONG, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        answer
+    };
+    let first = TcpStream::connect(address).await.unwrap();
+    let second = TcpStream::connect(address).await.unwrap();
+    let refused = ask().await;
+    assert!(refused.starts_with("HTTP/1.1 429 "), "{refused}");
+    assert!(refused.contains("\r\nConnection: close\r\n"), "{refused}");
+    assert!(refused.contains("http_max_conns_per_client"), "{refused}");
+    drop(first);
+    // Its end takes a moment to be seen.
+    let again = timeout(LONG, async {
+        loop {
+            let answer = ask().await;
+            if !answer.starts_with("HTTP/1.1 429 ") {
+                return answer;
+            }
+        }
+    });
+    let again = again.await.unwrap();
+    assert!(again.starts_with("HTTP/1.1 200 "), "{again}");
+    drop(second);
+    stop.cancel();
+    served.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_listener_keeps_connections_and_takes_encoded_ids() {
     let fixture = Fixture::start().await;
     fixture.register("a/b").await;
-    let (address, stop, served) = listen(&fixture).await;
+    let (address, stop, served) = listen(&fixture, Callers::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     for path in ["/v1/job/a%2Fb/summary", "/v1/job/a%2fb"] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -287,7 +334,7 @@ fn is_complete(answer: &[u8]) -> bool {
 async fn a_stopping_listener_answers_those_who_wait() {
     let fixture = Fixture::start().await;
     let index = fixture.register("web").await["Index"].as_u64().unwrap();
-    let (address, stop, served) = listen(&fixture).await;
+    let (address, stop, served) = listen(&fixture, Callers::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!(
         "GET /v1/jobs?index={} HTTP/1.1\r\nHost: x\r\n\r\n",

@@ -3,11 +3,10 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 64] = [
+pub(super) const KEYS: [&str; 63] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
-    "limits",
     "log_include_location",
     "plugin_dir",
     "reporting",

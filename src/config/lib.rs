@@ -7,6 +7,7 @@
 mod addresses;
 mod autopilot;
 mod bridge;
+mod callers;
 mod consul;
 pub mod definitions;
 mod discovery;
@@ -36,6 +37,7 @@ mod written;
 
 pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
+pub use callers::{Callers, PerAddress, WrittenCallers};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use discovery::{Discovery, WrittenDiscovery};
 pub use drain::{OwnDrain, WrittenDrain};
@@ -126,6 +128,8 @@ pub struct Config {
     pub client: Option<Client>,
     /// Who may ask over HTTP.
     pub api: Api,
+    /// What one address may hold at the listeners.
+    pub callers: Callers,
     /// The web UI.
     pub ui: Ui,
     /// What is registered with this agent by files, and how it may be checked.

@@ -115,6 +115,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ingress,
         client: client(&written, dev, problems),
         api: api(&written, problems),
+        callers: written.limits.resolve(problems),
         ui: Ui {
             is_enabled: written.ui.enabled.unwrap_or(true),
             is_read_only: written.ui.read_only.unwrap_or(false),

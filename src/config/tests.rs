@@ -322,6 +322,78 @@ autopilot {
     }
 }
 
+/// What a file comes to, with the problems, below what every file needs.
+fn resolved(text: &str) -> (Config, String) {
+    let base = "data_dir = \"/d\"\nbind_addr = \"127.0.0.1\"\n";
+    let (written, mut said) = parsed("a.hcl", &format!("{base}{text}"));
+    let mut problems = Vec::new();
+    let config = resolve::resolve(written, &mut problems);
+    said.extend(problems.iter().map(ToString::to_string));
+    (config, said.join("\n"))
+}
+
+#[test]
+fn an_address_may_hold_as_many_connections_as_is_written() {
+    let server = "server {\n enabled = true\n}\n";
+    let usual = |most| PerAddress {
+        most: Some(most),
+        counts_loopback: false,
+    };
+    let written = |most| PerAddress {
+        most,
+        counts_loopback: true,
+    };
+    let seconds = Duration::from_secs;
+    for (limits, callers, handshakes) in [
+        (
+            "",
+            [usual(100), usual(200), usual(100)],
+            [seconds(5), seconds(5)],
+        ),
+        (
+            "http_max_conns_per_client = 7\nhttps_handshake_timeout = \"1s\"",
+            [written(Some(7)), written(Some(7)), usual(100)],
+            [seconds(1), seconds(5)],
+        ),
+        (
+            "http_max_conns_per_client = 0\nrpc_max_conns_per_client = 0\nrpc_handshake_timeout = \"0s\"",
+            [written(None), written(None), written(None)],
+            [seconds(5), Duration::MAX],
+        ),
+        (
+            "rpc_max_conns_per_client = 10",
+            [usual(100), usual(200), written(Some(10))],
+            [seconds(5), seconds(5)],
+        ),
+    ] {
+        let (config, problems) = resolved(&format!("{server}limits {{\n{limits}\n}}\n"));
+        assert_eq!(problems, "", "{limits}");
+        assert_eq!(config.notes, Vec::<String>::new(), "{limits}");
+        let found = config.callers;
+        assert_eq!([found.http, found.catalog, found.rpc], callers, "{limits}");
+        let found = [found.https_handshake, found.rpc_handshake];
+        assert_eq!(found, handshakes, "{limits}");
+    }
+    for (limits, part) in [
+        (
+            "rpc_max_conns_per_client = 3",
+            "`limits.rpc_max_conns_per_client` is 3; an agent may need 10",
+        ),
+        (
+            "http_max_conns_per_client = -1",
+            "`http_max_conns_per_client` must be a whole number",
+        ),
+        (
+            "rpc_handshake_timeout = \"soon\"",
+            "`limits.rpc_handshake_timeout` is `soon`",
+        ),
+        ("max_conns = 1", "unknown key `limits.max_conns`"),
+    ] {
+        let (_, problems) = resolved(&format!("{server}limits {{\n{limits}\n}}\n"));
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+}
+
 #[test]
 fn a_part_runs_what_is_its_own_and_what_is_written() {
     let dev = Written {

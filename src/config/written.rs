@@ -3,6 +3,7 @@
 use super::Part;
 use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
+use super::callers::WrittenCallers;
 use super::discovery::WrittenDiscovery;
 use super::drain::WrittenDrain;
 use super::external::WrittenExternal;
@@ -81,6 +82,7 @@ pub struct Written {
     pub allowed_hosts: Option<Vec<String>>,
     pub allowed_origins: Option<Vec<String>>,
     pub ui: WrittenUi,
+    pub limits: WrittenCallers,
     pub telemetry: WrittenTelemetry,
 }
 
@@ -260,6 +262,7 @@ impl Written {
             allowed_hosts: other.allowed_hosts.or(self.allowed_hosts),
             allowed_origins: other.allowed_origins.or(self.allowed_origins),
             ui: self.ui.merge(other.ui),
+            limits: self.limits.merge(other.limits),
             telemetry: self.telemetry.merge(other.telemetry),
         }
     }
@@ -302,6 +305,7 @@ impl Written {
             "plugin" => self.plugins.take(entry, reader),
             "api" => self.take_api(entry, reader),
             "ui" => self.take_ui(entry, reader),
+            "limits" => self.limits.take(entry, reader),
             "telemetry" => self.telemetry.take(entry, reader),
             "catalog" => self.take_catalog(entry, reader),
             "tls" => self.tls.take(entry, reader),
@@ -315,7 +319,16 @@ impl Written {
                 &[
                     &TOP[..],
                     &WrittenLogs::KEYS,
-                    &["ingress", "api", "consul", "tls", "ui", "acl", "telemetry"],
+                    &[
+                        "ingress",
+                        "api",
+                        "consul",
+                        "tls",
+                        "ui",
+                        "acl",
+                        "limits",
+                        "telemetry",
+                    ],
                 ]
                 .concat(),
             ),

@@ -24,7 +24,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
 use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time::Duration};
-use sys::seldom::Seldom;
+use sys::{callers::Callers, seldom::Seldom};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpListener,
@@ -48,7 +48,8 @@ const WINDOW_BYTES: u32 = 4 << 20;
 const CONNECTION_WINDOW_BYTES: u32 = 64 << 20;
 /// How long a connection may take to open.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a new connection may take to ask for its stream.
+/// How long a new connection may take to agree on TLS, and then to ask for its stream, unless the
+/// caller says so.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pause between two pings of an open connection.
 pub const PING_INTERVAL: Duration = Duration::from_secs(2);
@@ -439,6 +440,27 @@ fn refusal(status: StatusCode, reason: String) -> Response<Body> {
     response
 }
 
+/// Who is let in.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    /// Connections at a time; more wait in the system's queue.
+    pub connections_max: usize,
+    /// How many of them each address may hold; more are closed.
+    pub callers: Callers,
+    /// How long a new connection may take to agree on TLS, and then to ask for its stream.
+    pub handshake_max: Duration,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            callers: Callers::default(),
+            handshake_max: OPEN_TIMEOUT,
+        }
+    }
+}
+
 /// Accepts what others ask for.
 #[derive(Debug)]
 pub struct Listener {
@@ -459,16 +481,16 @@ impl Listener {
     /// # Errors
     /// [`Error::Bind`] when the address is taken or not ours.
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
-        Self::bind_limited(address, CONNECTIONS_MAX, Security::Plain).await
+        Self::bind_limited(address, Admission::default(), Security::Plain).await
     }
 
-    /// As [`Listener::bind`]; more than `connections_max` connections wait in the system's queue.
+    /// As [`Listener::bind`], for those whom `admission` lets in.
     ///
     /// # Errors
     /// [`Error::Bind`] when the address is taken or not ours.
     pub async fn bind_limited(
         address: SocketAddr,
-        connections_max: usize,
+        admission: Admission,
         security: Security,
     ) -> Result<Self, Error> {
         let bound = async {
@@ -479,12 +501,7 @@ impl Listener {
             .await
             .map_err(|source| Error::Bind { address, source })?;
         let (accept, asked) = mpsc::channel(ACCEPT_STREAMS_MAX);
-        let accepting = tokio::spawn(accept_connections(
-            socket,
-            connections_max,
-            security,
-            accept,
-        ));
+        let accepting = tokio::spawn(accept_connections(socket, admission, security, accept));
         Ok(Self {
             address: local,
             asked,
@@ -516,26 +533,34 @@ impl Listener {
 
 async fn accept_connections(
     socket: TcpListener,
-    connections_max: usize,
+    admission: Admission,
     security: Security,
     accept: mpsc::Sender<Asked>,
 ) {
     static WARNINGS: Seldom = Seldom::new();
-    let places = Arc::new(Semaphore::new(connections_max.max(1)));
+    static CROWDS: Seldom = Seldom::new();
+    let limit = admission.handshake_max;
+    let places = Arc::new(Semaphore::new(admission.connections_max.max(1)));
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match socket.accept().await {
             Ok((connection, peer)) => {
                 let (accept, security) = (accept.clone(), security.clone());
+                let Some(counted) = admission.callers.admit(peer.ip()) else {
+                    if CROWDS.is_due() {
+                        tracing::warn!(address = %peer.ip(), "an address holds as many RPC connections as it may; further ones are closed");
+                    }
+                    continue;
+                };
                 tokio::spawn(async move {
                     let served = async {
-                        let agreed = timeout(OPEN_TIMEOUT, security.accept(connection));
+                        let agreed = timeout(limit, security.accept(connection));
                         let (connection, role) = agreed.await??;
-                        serve(connection, role, accept).await
+                        serve(connection, role, accept, limit).await
                     };
                     if let Err(error) = served.await {
                         tracing::debug!(%peer, %error, "RPC connection ended");
                     }
-                    drop(place);
+                    drop((counted, place));
                 });
             }
             Err(error) => {
@@ -550,7 +575,12 @@ async fn accept_connections(
 }
 
 /// Answers what the other side of a connection asks for, until it ends; it has to ask soon.
-async fn serve<I>(connection: I, role: Role, accept: mpsc::Sender<Asked>) -> anyhow::Result<()>
+async fn serve<I>(
+    connection: I,
+    role: Role,
+    accept: mpsc::Sender<Asked>,
+    limit: Duration,
+) -> anyhow::Result<()>
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -559,7 +589,7 @@ where
     tokio::pin!(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
-        opened = timeout(OPEN_TIMEOUT, asked.notified()) => opened?,
+        opened = timeout(limit, asked.notified()) => opened?,
     }
     Ok(serving.await?)
 }
@@ -698,6 +728,7 @@ async fn pump<In: DeserializeOwned>(
 mod tests {
     use super::*;
     use crate::message::{Hello, RulesVersion};
+    use sys::callers::Cap;
     use tokio::net::TcpStream;
 
     #[tokio::test]
@@ -798,17 +829,53 @@ mod tests {
         assert!(at_agent.is_none() && at_server.is_none());
     }
 
-    #[tokio::test]
-    async fn a_connection_that_asks_for_nothing_is_closed() {
+    /// Resolves when the other side has closed a connection.
+    async fn closed(mut connection: TcpStream) {
         use tokio::io::AsyncReadExt;
-        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
-            .await
-            .unwrap();
-        let mut idle = TcpStream::connect(listener.local_addr()).await.unwrap();
         let mut bytes = Vec::new();
-        timeout(OPEN_TIMEOUT * 12, idle.read_to_end(&mut bytes))
+        timeout(OPEN_TIMEOUT * 12, connection.read_to_end(&mut bytes))
             .await
             .expect("it stays open")
             .ok();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_for_nothing_is_closed() {
+        let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
+            .await
+            .unwrap();
+        closed(TcpStream::connect(listener.local_addr()).await.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_holds_too_many_is_closed_until_it_holds_fewer() {
+        let admission = Admission {
+            callers: Callers::new(Cap {
+                most: Some(2),
+                counts_loopback: true,
+            }),
+            // What is held stays open by itself.
+            handshake_max: Duration::MAX,
+            ..Admission::default()
+        };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let bound = Listener::bind_limited(address, admission, Security::Plain);
+        let mut listener = bound.await.unwrap();
+        let address = listener.local_addr();
+        let first = TcpStream::connect(address).await.unwrap();
+        let (session, kept) = tokio::join!(connect(address), listener.accept());
+        let (session, kept) = (session.unwrap(), kept.unwrap());
+        closed(TcpStream::connect(address).await.unwrap()).await;
+        drop(first);
+        // The end of the first one takes a moment to be seen.
+        let again = async {
+            while connect(address).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        let again = timeout(OPEN_TIMEOUT * 12, again);
+        let (again, accepted) = tokio::join!(again, listener.accept());
+        assert!(again.is_ok() && accepted.is_some());
+        drop((session, kept));
     }
 }

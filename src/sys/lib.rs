@@ -1,6 +1,7 @@
 //! The machine below: clock, randomness, files and processes. Uses no other part of the program.
 
 pub mod archive;
+pub mod callers;
 pub mod cgroups;
 pub mod clock;
 pub mod credentials;

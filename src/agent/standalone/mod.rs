@@ -29,7 +29,10 @@ use found::Found;
 use keys::Keys;
 use mesh::elsewhere::Admission;
 use proxy::route::tags::PREFIX;
-use std::{collections::BTreeSet, future::Future, net::SocketAddr, path::Path, sync::Arc};
+use std::{
+    collections::BTreeSet, future::Future, net::SocketAddr, path::Path, sync::Arc, time::Duration,
+};
+use sys::callers::Callers;
 use table::Tables;
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -264,6 +267,8 @@ fn serve(
             socket,
             tls,
             connections_max: limits.ingress_admin,
+            callers: Callers::default(),
+            handshake_max: Duration::MAX,
         };
         let common = common.clone();
         parts.edge(planes.control(), |stopped| {

@@ -12,7 +12,8 @@ mod tests;
 mod tls;
 
 use super::{
-    Config, Part, Problem, Written, WrittenAutopilot, WrittenDns, WrittenLogs, WrittenTelemetry,
+    Config, Part, Problem, Written, WrittenAutopilot, WrittenCallers, WrittenDns, WrittenLogs,
+    WrittenTelemetry,
     addresses, file::SETTINGS, resolve,
 };
 use jobs::model::NodeId;
@@ -195,6 +196,7 @@ impl Reader<'_> {
         }
         written.autopilot = self.autopilot();
         written.telemetry = self.telemetry();
+        written.limits = self.limits();
         written.meta = settings.map("node_meta");
         written.leave_on_terminate = settings.flag("leave_on_terminate");
         let skips = settings.flag("skip_leave_on_interrupt");
@@ -330,6 +332,22 @@ impl Reader<'_> {
             datadog_address: tagged,
             disable_hostname: settings.flag("telemetry.disable_hostname"),
             ..WrittenTelemetry::default()
+        }
+    }
+
+    fn limits(&self) -> WrittenCallers {
+        let settings = self.settings;
+        let text = |name: &str| settings.text(name).map(str::to_owned);
+        let count = |name: &str| {
+            settings
+                .number(name)
+                .and_then(|count| u64::try_from(count).ok())
+        };
+        WrittenCallers {
+            https_handshake_timeout: text("limits.https_handshake_timeout"),
+            http_max_conns_per_client: count("limits.http_max_conns_per_client"),
+            rpc_handshake_timeout: text("limits.rpc_handshake_timeout"),
+            rpc_max_conns_per_client: count("limits.rpc_max_conns_per_client"),
         }
     }
 

@@ -204,6 +204,20 @@ fn figures_are_pushed_to_those_who_are_named() {
 }
 
 #[test]
+fn limits_of_addresses_are_those_of_the_file_and_others_are_told() {
+    let limits = "limits { http_max_conns_per_client = 7 https_handshake_timeout = \"1s\" rpc_rate = 5.5 request_limits { mode = \"permissive\" } }\n";
+    let config = loaded(&[("a.hcl", SERVER), ("b.hcl", limits)], &[]).unwrap();
+    assert_eq!(config.callers.catalog.most, Some(7));
+    assert!(config.callers.catalog.counts_loopback);
+    assert_eq!(config.callers.rpc.most, Some(100));
+    assert_eq!(config.callers.https_handshake.as_secs(), 1);
+    for key in ["limits.rpc_rate", "limits.request_limits"] {
+        let note = format!("`{key}` is not acted on");
+        assert!(config.notes.iter().any(|own| own.contains(&note)), "{key}");
+    }
+}
+
+#[test]
 fn an_agent_to_try_things_with_needs_nothing() {
     let config = loaded(&[], &["-dev"]).unwrap();
     assert!(config.dev && config.server.is_some());
