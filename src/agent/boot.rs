@@ -215,6 +215,7 @@ impl Agent {
             data_plane: config.dns.is_some() || config.ingress.is_some(),
             counts: config.ingress.is_some(),
             server: config.server.as_ref().map(|_| config.name.clone()),
+            region: config.region.clone(),
             ..Hello::default()
         };
         let introduction = hello.node.as_ref().map(|node| Introduction {

@@ -114,6 +114,8 @@ pub struct Hello {
     pub counts: bool,
     /// Name of the server that runs in the same process; none without one.
     pub server: Option<String>,
+    /// The region of the agent; empty when it does not say.
+    pub region: String,
 }
 
 /// What an agent holds, so that a server sends only what came later.

@@ -33,6 +33,17 @@ pub(super) enum Error {
         /// In force.
         needed: Version,
     },
+    /// The agent belongs to other servers.
+    #[error(
+        "the agent is of region `{agent}` and this is a server of region `{server}`: let `client.servers` name servers \
+         of its own region, or set `region`"
+    )]
+    Region {
+        /// The agent's.
+        agent: String,
+        /// Of this server.
+        server: String,
+    },
     /// The registration is under way for longer than a newer one.
     #[error(transparent)]
     Fenced(#[from] Fenced),
@@ -57,6 +68,18 @@ pub(super) fn check_version(agent: &str) -> Result<(), Error> {
         Some(theirs) if Some(theirs) < own => Err(refused("upgrade the agent")),
         Some(_) => Ok(()),
     }
+}
+
+/// Jobs of a region run on its nodes only. An agent that does not say its region is of an earlier
+/// version.
+pub(super) fn check_region(agent: &str, server: &str) -> Result<(), Error> {
+    if agent.is_empty() || agent == server {
+        return Ok(());
+    }
+    Err(Error::Region {
+        agent: agent.chars().take(64).collect(),
+        server: server.to_owned(),
+    })
 }
 
 /// An agent has to know the rules that are in force; it may know newer ones, since the rules are

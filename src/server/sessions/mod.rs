@@ -99,6 +99,7 @@ pub(super) async fn serve(core: Arc<Core>, mut link: ServerLink, stop: Cancellat
 /// Registers an agent and takes its stream in.
 async fn open(core: &Core, mut hello: Hello, rules: Version) -> Result<Agent, admission::Error> {
     admission::check_version(&hello.version)?;
+    admission::check_region(&hello.region, &core.config.region)?;
     admission::check_rules(Version::new(hello.rules.0), rules)?;
     let node_id = hello.node.as_ref().map(|node| node.id);
     if let Some(node) = hello.node.take() {

@@ -626,6 +626,33 @@ async fn answer_by_newer_rules(server: &Running, hello: &Hello) -> ToClient {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_agent_of_another_region_is_no_node_here() {
+    let directory = tempfile::tempdir().unwrap();
+    let server = Running::start(directory.path(), LEASE).await;
+    let of_region = |region: &str| Hello {
+        region: region.into(),
+        ..hello("a", "node-1")
+    };
+    let mut far = Agent::connect(&server, of_region("far")).await;
+    let ToClient::Rejected { reason } = far.next().await else {
+        panic!("expected a rejection");
+    };
+    let part = "the agent is of region `far` and this is a server of region `global`";
+    assert!(reason.contains(part), "{reason}");
+    assert_eq!(server.handle.snapshot().jobs.nodes("").count(), 0);
+    for (stream, region) in [(1, "global"), (2, "")] {
+        let near = Hello {
+            stream,
+            ..of_region(region)
+        };
+        let mut near = Agent::connect(&server, near).await;
+        assert!(matches!(near.next().await, ToClient::Welcome { .. }));
+    }
+    assert_eq!(server.handle.snapshot().jobs.nodes("").count(), 1);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nobody_may_say_much_before_it_said_who_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let server = Running::start(directory.path(), LEASE).await;
