@@ -178,11 +178,15 @@ impl Fixture {
     }
 
     pub(crate) async fn add_node(&self, id: &str) {
+        self.add_node_in(id, "machine", "dc1").await;
+    }
+
+    pub(crate) async fn add_node_in(&self, id: &str, name: &str, datacenter: &str) {
         let node = Node {
             id: id.parse().unwrap(),
-            name: "machine".into(),
+            name: name.into(),
             secret_id: "s3cret".to_owned().into(),
-            datacenter: "dc1".into(),
+            datacenter: datacenter.into(),
             node_pool: "default".into(),
             http_addr: "127.0.0.1:4646".into(),
             node_resources: NodeResources {

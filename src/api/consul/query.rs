@@ -25,6 +25,9 @@ use crate::read::parameters::Parameters;
 use crate::read::wait::{Asked, Source, wait};
 use server::log::watch::Topic;
 
+/// The answer about a datacenter that the region does not have.
+pub(super) const NO_DATACENTER: &str = "No path to datacenter";
+
 /// How long a read waits for the replica to reach what was written before it.
 const CATCH_UP_MAX: Duration = Duration::from_millis(500);
 
@@ -261,7 +264,7 @@ fn check(parameters: Parameters, catalog: &Catalog, stopping: Stopping) -> Resul
 fn datacenter(parameters: &Parameters, catalog: &Catalog) -> Result<Option<String>, Error> {
     let asked = || parameters.all("dc").filter(|name| !name.is_empty());
     if !asked().all(|name| catalog.has_datacenter(name)) {
-        return Err(Error::internal("No path to datacenter"));
+        return Err(Error::internal(NO_DATACENTER));
     }
     Ok(asked().next().map(str::to_owned))
 }

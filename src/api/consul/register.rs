@@ -13,14 +13,11 @@ use serde::Deserialize;
 
 use super::agent::{PostedCheck, PostedService, metadata};
 use super::decode::body;
-use super::query::{Query, json};
+use super::query::{NO_DATACENTER, Query, json};
 use super::{Catalog, refusals, write};
 use crate::body::Raw;
 use crate::error::Error;
 use crate::forward::ASKED_IN;
-
-/// Longest name of a datacenter that is registered, bytes: one label of a name in DNS.
-const DATACENTER_BYTES_MAX: usize = 63;
 
 pub(super) fn router() -> Router<Catalog> {
     Router::new()
@@ -67,8 +64,8 @@ async fn register(
         return Err(Error::internal(problem));
     }
     metadata::check_node(&posted.node_meta)?;
-    if let Some(problem) = no_datacenter(&catalog, &posted.datacenter) {
-        return Err(Error::internal(problem));
+    if lacks_datacenter(&catalog, &posted.datacenter, &posted.node) {
+        return Err(Error::internal(NO_DATACENTER));
     }
     let datacenter = match posted.datacenter {
         posted if posted.is_empty() => meant(&catalog, &query, &headers),
@@ -132,6 +129,9 @@ async fn deregister(
     if posted.node.is_empty() {
         return Err(Error::internal("Must provide node"));
     }
+    if lacks_datacenter(&catalog, &posted.datacenter, &posted.node) {
+        return Err(Error::internal(NO_DATACENTER));
+    }
     let snapshot = catalog.server().snapshot();
     let node = snapshot.mesh.view().node(&posted.node);
     let is_elsewhere = |node: &Arc<Node>| {
@@ -171,16 +171,26 @@ pub(super) fn meant(catalog: &Catalog, query: &Query, headers: &HeaderMap) -> St
     named.unwrap_or(&catalog.agent().datacenter).to_owned()
 }
 
-/// What is wrong with the name of a datacenter that is new to the region: it is to stand in names
-/// of DNS.
-pub(super) fn no_datacenter(catalog: &Catalog, name: &str) -> Option<String> {
-    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_fine = name.len() <= DATACENTER_BYTES_MAX && name.bytes().all(is_allowed);
-    (!is_fine && !catalog.has_datacenter(name)).then(|| {
-        format!(
-            "datacenter cannot be {name:?}: use at most {DATACENTER_BYTES_MAX} letters, digits, - and _"
-        )
-    })
+/// Whether a registration of `node` names a datacenter that the region does not have: its
+/// datacenters are those of its agents. A node that is in another one since an earlier version
+/// stays there, and can be removed.
+pub(super) fn lacks_datacenter(catalog: &Catalog, name: &str, node: &str) -> bool {
+    if name.is_empty() || name == catalog.agent().datacenter {
+        return false;
+    }
+    let server = catalog.server();
+    let snapshot = server.snapshot();
+    let is_there = |row: &Arc<Node>| row.datacenter == name;
+    if snapshot.mesh.view().node(node).is_some_and(is_there) {
+        return false;
+    }
+    let has_client = snapshot.jobs.nodes("").any(|node| node.datacenter == name);
+    let has_server = || {
+        let servers = server.known_servers().into_iter();
+        let mut own = servers.filter(|known| known.member.region == server.region());
+        own.any(|known| known.member.datacenter == name)
+    };
+    !has_client && !has_server()
 }
 
 /// Whether an agent of this cluster looks after the node.

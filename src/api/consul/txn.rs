@@ -20,9 +20,9 @@ use serde_json::Value;
 
 use super::agent::{PostedCheck, PostedService};
 use super::decode;
-use super::query::{Query, answer_from_server, json};
+use super::query::{NO_DATACENTER, Query, answer_from_server, json};
 use super::refusals::{self, Limit, TXN_BYTES_MAX};
-use super::register::{meant, no_datacenter, renames_agent, runs_agent};
+use super::register::{lacks_datacenter, meant, renames_agent, runs_agent};
 use super::{Catalog, write};
 use crate::body::Raw;
 use crate::error::Error;
@@ -335,8 +335,8 @@ fn node_operation(asked: &Asked<'_>, row: PostedRow) -> Result<Result<Operation,
     {
         return Ok(Err(problem));
     }
-    if let Some(problem) = no_datacenter(catalog, &node.datacenter) {
-        return Ok(Err(problem));
+    if lacks_datacenter(catalog, &node.datacenter, &node.node) {
+        return Ok(Err(NO_DATACENTER.to_owned()));
     }
     let datacenter = match node.datacenter {
         posted if posted.is_empty() => asked.datacenter.clone(),
