@@ -169,7 +169,7 @@ impl Agent {
         let apis = apis.into_iter().filter_map(|(socket, tls, most, callers)| {
             Some(listen(socket.as_ref()?, tls, most, callers))
         });
-        wait_for_room(&config.data_dir, &listeners, apis, &common, planes).await;
+        wait_for_room(&server_dir(&config), &listeners, apis, &common, planes).await;
         // Everything else that can fail comes before anything else runs.
         let servers = cluster::servers(&config, &listeners);
         let server_config = server_config(&config, &listeners, &security);
@@ -743,23 +743,26 @@ pub(super) fn descriptors() -> u64 {
 /// Makes the data directory, a temporary one for a dev agent that names none.
 fn prepare_data_dir(config: &mut Config) -> Result<Option<TempDir>, Error> {
     let failed = |path: PathBuf| move |source| Error::DataDir { path, source };
+    let mut temporary = None;
     if config.dev && config.data_dir.as_os_str().is_empty() {
         let parent = std::env::temp_dir();
         let made = tempfile::Builder::new()
             .prefix("trivet-dev-")
             .tempdir_in(&parent);
-        let temporary = made.map_err(failed(parent))?;
-        config.data_dir = temporary.path().to_path_buf();
-        return Ok(Some(temporary));
+        let made = made.map_err(failed(parent))?;
+        config.data_dir = made.path().to_path_buf();
+        temporary = Some(made);
     }
-    std::fs::create_dir_all(&config.data_dir).map_err(failed(config.data_dir.clone()))?;
-    Ok(None)
+    for dir in [config.data_dir.clone(), server_dir(config)] {
+        std::fs::create_dir_all(&dir).map_err(failed(dir))?;
+    }
+    Ok(temporary)
 }
 
 fn server_config(config: &Config, listeners: &Listeners, security: &Security) -> server::Config {
     let cluster = config.server.as_ref();
     server::Config {
-        data_dir: config.data_dir.clone(),
+        data_dir: server_dir(config),
         name: config.name.clone(),
         datacenter: config.datacenter.clone(),
         region: config.region.clone(),
@@ -779,16 +782,36 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
     }
 }
 
+/// Where the files of the server are.
+fn server_dir(config: &Config) -> PathBuf {
+    let server = config.server.as_ref();
+    let own = server.and_then(|server| server.data_dir.clone());
+    own.unwrap_or_else(|| config.data_dir.clone())
+}
+
+/// Where the allocations of a client live.
+pub(super) fn alloc_dir(config: &Config, client: &config::Client) -> PathBuf {
+    let own = client.alloc_dir.clone();
+    own.unwrap_or_else(|| config.data_dir.join("alloc"))
+}
+
 fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Config> {
     let client = config.client.as_ref()?;
     Some(client::Config {
-        data_dir: config.data_dir.join("client"),
-        alloc_dir: config.data_dir.join("alloc"),
+        data_dir: client
+            .state_dir
+            .clone()
+            .unwrap_or_else(|| config.data_dir.join("client")),
+        alloc_dir: alloc_dir(config, client),
         name: config.name.clone(),
         region: config.region.clone(),
         datacenter: config.datacenter.clone(),
         takes_jobs: client.takes_jobs,
         node_id: client.node_id,
+        has_host_id: client.has_host_id,
+        kill_timeout_max: client.kill_timeout_max,
+        takes_commands: client.takes_commands,
+        options: client.options.clone(),
         node_class: client.node_class.clone(),
         node_pool: "default".into(),
         meta: client.meta.clone(),
@@ -808,6 +831,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         host_volumes: client.host_volumes.clone(),
         chroot_env: client.chroot_env.clone(),
         bridge: client.bridge.clone(),
+        collection: client.collection,
         dev: config.dev,
     })
 }

@@ -1,6 +1,6 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
-use super::listeners::Listeners;
+use super::{boot::alloc_dir, listeners::Listeners};
 use config::{CertificatePlace, Config, Ingress, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
@@ -75,7 +75,7 @@ fn client(config: &Config) -> Value {
     json!({
         "Enabled": true,
         "Servers": config.servers,
-        "AllocDir": config.data_dir.join("alloc"),
+        "AllocDir": alloc_dir(config, client),
         "CpuCompute": client.cpu_mhz.unwrap_or(0),
         "MemoryMB": client.memory_mib.unwrap_or(0),
         "Reserved": {

@@ -412,7 +412,7 @@ fn of_jobs(method: &Method, uri: &Uri) -> Place {
         ] => Place::Copy,
         ["status", ..] => Place::Copy,
         ["agent", ..] => Place::Here,
-        ["client", "stats" | "metadata"] => match parameters.get("node_id") {
+        ["client", "stats" | "metadata" | "gc"] => match parameters.get("node_id") {
             Some(id) => Place::Node(id.to_owned()),
             None => Place::Here,
         },

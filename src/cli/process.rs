@@ -60,6 +60,12 @@ pub struct AgentArguments {
     /// MHz to offer instead of what was found
     #[arg(long, value_name = "MHZ")]
     pub cpu_total_compute: Option<u64>,
+    /// Directory of allocations, instead of one in the data directory
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub alloc_dir: Option<PathBuf>,
+    /// Directory of the client's state, likewise
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub state_dir: Option<PathBuf>,
     /// Region, if the command line says it: the variable is for those who ask an agent.
     #[arg(skip)]
     pub region: Option<String>,
@@ -122,8 +128,7 @@ impl UnheededFlags {
         "rejoin",
         "vault-enabled",
     ];
-    const WITH_VALUES: [&str; 15] = [
-        "alloc-dir",
+    const WITH_VALUES: [&str; 13] = [
         "alloc-mounts-dir",
         "host-volume-plugin-dir",
         "host-volumes-dir",
@@ -134,7 +139,6 @@ impl UnheededFlags {
         "raft-protocol",
         "retry-interval",
         "retry-max",
-        "state-dir",
         "vault-address",
         "vault-create-from-role",
         "vault-namespace",

@@ -24,6 +24,15 @@ pub enum Error {
     /// The task does not run now.
     #[error("Task not running")]
     NotRunning,
+    /// The operator of this machine wants no commands in tasks.
+    #[error("Permission denied: commands in tasks are switched off on this node")]
+    NoCommands,
+    /// The allocation is not over, and its directory stays as long.
+    #[error("allocation `{alloc}` is not over")]
+    NotOver {
+        /// Its id.
+        alloc: String,
+    },
     /// The allocation is over.
     #[error("restart of an alloc that should not run")]
     Over,

@@ -10,8 +10,6 @@ const SETUP_THREADS: usize = 4;
 const ARTIFACT_THREADS: usize = 4;
 /// Threads that read files and logs for the API.
 const READ_THREADS: usize = 8;
-/// Threads that remove directories.
-const REMOVAL_THREADS: usize = 2;
 /// Threads that render templates.
 const TEMPLATE_THREADS: usize = 2;
 /// Threads that keep what was registered with this agent: its versions are written one by one.
@@ -38,13 +36,13 @@ pub(super) struct FileThreads {
 }
 
 impl FileThreads {
-    /// None runs before it is needed.
-    pub(super) fn new() -> Self {
+    /// So many directories may be removed at a time. None runs before it is needed.
+    pub(super) fn new(removals: usize) -> Self {
         Self {
             setup: Threads::new("files-setup", SETUP_THREADS),
             artifacts: Threads::new("files-artifacts", ARTIFACT_THREADS),
             reads: Threads::new("files-reads", READ_THREADS),
-            removals: Threads::new("files-removals", REMOVAL_THREADS),
+            removals: Threads::new("files-removals", removals.max(1)),
             templates: Threads::new("files-templates", TEMPLATE_THREADS),
             registered: Threads::new("files-registered", REGISTERED_THREADS),
         }

@@ -2,6 +2,7 @@ use super::{
     Error,
     alloc::{Tasks, message::Message},
     allocdir::SECRET_DIRS,
+    collection::Ask,
     command::{Command, CommandRequest},
     file_threads::READ_TIMEOUT,
     labels::{Changes, Labels, Relabeled},
@@ -80,36 +81,18 @@ pub struct FileInfo {
 /// What the API uses of the client part. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    allocs: Arc<RwLock<Allocs>>,
-    node: watch::Receiver<Arc<Node>>,
-    alloc_dir: PathBuf,
-    reads: Threads,
-    registered: Arc<Registered>,
-    relabeled: Arc<Relabeled>,
-    restored: watch::Receiver<bool>,
+    pub(super) allocs: Arc<RwLock<Allocs>>,
+    pub(super) node: watch::Receiver<Arc<Node>>,
+    pub(super) alloc_dir: PathBuf,
+    pub(super) reads: Threads,
+    pub(super) registered: Arc<Registered>,
+    pub(super) relabeled: Arc<Relabeled>,
+    pub(super) restored: watch::Receiver<bool>,
+    pub(super) asks: mpsc::Sender<Ask>,
+    pub(super) takes_commands: bool,
 }
 
 impl Handle {
-    pub(super) fn new(
-        allocs: Arc<RwLock<Allocs>>,
-        node: watch::Receiver<Arc<Node>>,
-        alloc_dir: PathBuf,
-        reads: Threads,
-        registered: Arc<Registered>,
-        relabeled: Arc<Relabeled>,
-        restored: watch::Receiver<bool>,
-    ) -> Self {
-        Self {
-            allocs,
-            node,
-            alloc_dir,
-            reads,
-            registered,
-            relabeled,
-            restored,
-        }
-    }
-
     /// True once the allocations of an earlier agent on the same directory are known here.
     pub fn restored(&self) -> watch::Receiver<bool> {
         self.restored.clone()
@@ -301,11 +284,51 @@ impl Handle {
         .await
     }
 
+    /// Has the directories of all ended allocations removed soon.
+    ///
+    /// # Errors
+    /// When the client part has stopped.
+    pub async fn collect(&self) -> Result<(), Error> {
+        let (reply, done) = oneshot::channel();
+        let asked = self.asks.send(Ask::All(reply)).await;
+        asked.map_err(|_| Error::Stopping)?;
+        done.await.map_err(|_| Error::Stopping)
+    }
+
+    /// Has the directory of an ended allocation removed soon.
+    ///
+    /// # Errors
+    /// Unknown allocation, one that is not over, or the client part has stopped.
+    pub async fn collect_alloc(&self, alloc: &str) -> Result<(), Error> {
+        let unknown = || Error::UnknownAlloc {
+            alloc: alloc.to_owned(),
+        };
+        let id = AllocId::parse(alloc).ok_or_else(unknown)?;
+        let (reply, done) = oneshot::channel();
+        let asked = self.asks.send(Ask::One(id, reply)).await;
+        asked.map_err(|_| Error::Stopping)?;
+        done.await.map_err(|_| Error::Stopping)?
+    }
+
+    /// Whether commands may be started inside of tasks.
+    ///
+    /// # Errors
+    /// When the operator of this machine does not want any.
+    pub fn check_commands(&self) -> Result<(), Error> {
+        if self.takes_commands {
+            Ok(())
+        } else {
+            Err(Error::NoCommands)
+        }
+    }
+
     /// Starts a command inside of a task.
     ///
     /// # Errors
-    /// Unknown allocation or task, the task does not run, or its driver cannot start the command.
+    /// Unknown allocation or task, the task does not run, its driver cannot start the command, or
+    /// as [`Handle::check_commands`].
     pub async fn command(&self, alloc: &str, request: CommandRequest) -> Result<Command, Error> {
+        self.check_commands()?;
         let known = self.known(alloc)?;
         Command::start(&known.shared, request).await
     }

@@ -10,6 +10,7 @@ mod allocdir;
 mod artifacts;
 mod checks;
 mod claims;
+mod collection;
 mod command;
 mod context;
 mod cores;

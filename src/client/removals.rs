@@ -38,7 +38,11 @@ pub(super) struct Removals {
     /// Whose.
     ids: BTreeSet<AllocId>,
     running: JoinSet<()>,
+    /// How many go at a time.
+    parallel: usize,
     is_short: bool,
+    /// What waits goes at once, for there has to be room.
+    is_hurried: bool,
 }
 
 #[derive(Debug)]
@@ -48,14 +52,16 @@ struct Ended {
 }
 
 impl Removals {
-    /// Of directories in `alloc_dir`.
-    pub(super) fn new(alloc_dir: &Path) -> Self {
+    /// Of directories in `alloc_dir`, so many at a time.
+    pub(super) fn new(alloc_dir: &Path, parallel: usize) -> Self {
         Self {
             alloc_dir: alloc_dir.to_owned(),
             waiting: VecDeque::new(),
             ids: BTreeSet::new(),
             running: JoinSet::new(),
+            parallel: parallel.max(1),
             is_short: false,
+            is_hurried: false,
         }
     }
 
@@ -71,10 +77,21 @@ impl Removals {
         });
     }
 
+    /// Lets what waits go at once.
+    pub(super) fn hurry(&mut self) {
+        self.is_hurried = !self.waiting.is_empty();
+    }
+
+    /// Whether room is being made at this moment.
+    pub(super) fn is_busy(&self) -> bool {
+        self.is_hurried || !self.running.is_empty()
+    }
+
     /// Keeps what waits of an allocation that came back.
     pub(super) fn keep(&mut self, alloc_id: AllocId) {
         if self.ids.remove(&alloc_id) {
             self.waiting.retain(|ended| ended.alloc_id != alloc_id);
+            self.is_hurried &= !self.waiting.is_empty();
         }
     }
 
@@ -83,7 +100,7 @@ impl Removals {
         while self.running.join_next().await.is_some() {}
         match self.waiting.front() {
             None => std::future::pending().await,
-            Some(_) if self.is_short || self.waiting.len() > WAITING_MAX => {}
+            Some(_) if self.is_short || self.is_hurried || self.waiting.len() > WAITING_MAX => {}
             Some(oldest) => sleep_until(oldest.due).await,
         }
     }
@@ -91,28 +108,17 @@ impl Removals {
     /// Begins to remove a batch.
     pub(super) fn begin(&mut self, cx: &Arc<Context>) {
         let count = self.waiting.len().min(BATCH_MAX);
-        let batch: Vec<Ended> = self.waiting.drain(..count).collect();
-        for ended in &batch {
-            self.ids.remove(&ended.alloc_id);
+        let batch = self.waiting.drain(..count).map(|ended| ended.alloc_id);
+        let batch: Vec<AllocId> = batch.collect();
+        for id in &batch {
+            self.ids.remove(id);
         }
-        let (cx, alloc_dir) = (Arc::clone(cx), self.alloc_dir.clone());
-        self.running.spawn(async move {
-            let threads = cx.files.removals.clone();
-            let remove = move || {
-                for ended in batch {
-                    let dir = AllocDir::new(&alloc_dir, ended.alloc_id);
-                    if let Err(error) = dir.destroy() {
-                        tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
-                    }
-                    // Last, so that an agent that dies in between finds the rest again.
-                    cx.store.forget(ended.alloc_id);
-                }
-                Ok(())
-            };
-            if let Err(error) = threads.run(remove).await {
-                tracing::warn!(%error, "directories of ended allocations cannot be removed");
-            }
-        });
+        self.is_hurried &= !self.waiting.is_empty();
+        let share = batch.len().div_ceil(self.parallel).max(1);
+        for part in batch.chunks(share) {
+            let removing = remove(Arc::clone(cx), self.alloc_dir.clone(), part.to_vec());
+            self.running.spawn(removing);
+        }
     }
 
     /// Removes everything that waits.
@@ -121,6 +127,25 @@ impl Removals {
             self.begin(cx);
         }
         while self.running.join_next().await.is_some() {}
+    }
+}
+
+/// Removes directories one after the other.
+async fn remove(cx: Arc<Context>, alloc_dir: PathBuf, ids: Vec<AllocId>) {
+    let threads = cx.files.removals.clone();
+    let remove = move || {
+        for id in ids {
+            let dir = AllocDir::new(&alloc_dir, id);
+            if let Err(error) = dir.destroy() {
+                tracing::warn!(path = %dir.root().display(), %error, "a directory cannot be removed");
+            }
+            // Last, so that an agent that dies in between finds the rest again.
+            cx.store.forget(id);
+        }
+        Ok(())
+    };
+    if let Err(error) = threads.run(remove).await {
+        tracing::warn!(%error, "directories of ended allocations cannot be removed");
     }
 }
 
@@ -142,14 +167,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn directories_wait_for_their_time_unless_there_are_too_many() {
         let dir = tempfile::tempdir().unwrap();
-        let mut removals = Removals::new(dir.path());
+        let mut removals = Removals::new(dir.path(), 2);
         removals.push(AllocId::named("a"));
         removals.is_short = false;
         let begun = Instant::now();
         removals.due().await;
-        assert!(begun.elapsed() >= WAIT);
+        assert!(begun.elapsed() >= WAIT && !removals.is_busy());
         removals.keep(AllocId::named("a"));
         assert!(removals.waiting.is_empty());
+        removals.hurry();
+        assert!(!removals.is_busy(), "nothing waits");
+        removals.push(AllocId::named("b"));
+        removals.is_short = false;
+        removals.hurry();
+        let begun = Instant::now();
+        removals.due().await;
+        assert!(begun.elapsed() < WAIT && removals.is_busy());
+        removals.keep(AllocId::named("b"));
+        assert!(!removals.is_busy(), "nothing waits any more");
         for number in 0..=WAITING_MAX {
             removals.push(AllocId::named(&number.to_string()));
         }

@@ -1,10 +1,11 @@
 use super::{
-    Config, Handle,
+    Config, Error, Handle,
     alloc::{
         message::{MESSAGES_MAX, Message},
         runner::AllocRunner,
     },
     checks::Checks,
+    collection::{self, ASKS_MAX, Ask},
     context::Context,
     cores::Cores,
     drivers::{Drivers, Owner},
@@ -45,8 +46,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Terminal allocations that keep their directory; the oldest go first.
-const TERMINAL_ALLOCS_MAX: usize = 50;
 /// How long the end in dev mode waits for the removal of directories.
 const REMOVALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between two looks for what belongs to no task.
@@ -79,6 +78,7 @@ pub struct Client {
     /// The allocations of an earlier agent are known.
     restored: watch::Sender<bool>,
     opened: (mpsc::Sender<Opened>, Option<mpsc::Receiver<Opened>>),
+    asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
 }
 
 impl Client {
@@ -94,7 +94,7 @@ impl Client {
         };
         files::create_dir(&config.alloc_dir, 0o711)
             .map_err(|source| open(&config.alloc_dir, source))?;
-        let (store, identity) = Store::open(&config.data_dir, config.node_id)
+        let (store, identity) = Store::open(&config.data_dir, fingerprint::wanted_id(&config))
             .map_err(|source| open(&config.data_dir, source))?;
         let drivers = Drivers::open(&config, store.run_dir())
             .map_err(|source| open(&store.run_dir().to_owned(), source))?;
@@ -110,7 +110,7 @@ impl Client {
             Networks::open(&config).map_err(|source| open(&config.data_dir.clone(), source))?;
         networks.fingerprint(&config, &mut node);
         let kept = config.data_dir.join(local::FILE);
-        let files = FileThreads::new();
+        let files = FileThreads::new(config.collection.parallel);
         let registered = Registered::open(&kept, &config.name, files.registered.clone())
             .map_err(|source| open(&kept, source))?;
         let node = watch::Sender::new(Arc::new(node));
@@ -130,6 +130,7 @@ impl Client {
             files,
             restored: watch::Sender::new(false),
             opened: (opened, Some(to_serve)),
+            asks: mpsc::channel(ASKS_MAX),
         })
     }
 
@@ -145,15 +146,17 @@ impl Client {
 
     /// What the API uses.
     pub fn handle(&self) -> Handle {
-        Handle::new(
-            Arc::clone(&self.allocs),
-            self.node.subscribe(),
-            self.config.alloc_dir.clone(),
-            self.files.reads.clone(),
-            Arc::clone(&self.registered),
-            Arc::clone(&self.relabeled),
-            self.restored.subscribe(),
-        )
+        Handle {
+            allocs: Arc::clone(&self.allocs),
+            node: self.node.subscribe(),
+            alloc_dir: self.config.alloc_dir.clone(),
+            reads: self.files.reads.clone(),
+            registered: Arc::clone(&self.registered),
+            relabeled: Arc::clone(&self.relabeled),
+            restored: self.restored.subscribe(),
+            asks: self.asks.0.clone(),
+            takes_commands: self.config.takes_commands,
+        }
     }
 
     /// Carries out what the servers want until `shutdown`. Then, in dev mode, it stops every task
@@ -168,6 +171,9 @@ impl Client {
         let (saved, damaged) = restore::restore(&self.store, &self.drivers).await;
         let known = saved.iter().map(|alloc| alloc.assignment.alloc.id);
         self.networks.retain(&known.collect()).await;
+        let mut host_env = processes::environment();
+        let hidden = &self.config.options.hidden_variables;
+        host_env.retain(|name, _| !hidden.contains(name));
         let cx = Arc::new(Context {
             cores: Cores::default(),
             networks: self.networks,
@@ -180,7 +186,7 @@ impl Client {
             checks: Arc::new(Checks::new()),
             files: self.files,
             session,
-            host_env: processes::environment(),
+            host_env,
             opened: self.opened.0,
             starts: Semaphore::new(STARTS_MAX),
             contacted: watch::Sender::new(false),
@@ -205,8 +211,10 @@ impl Client {
             }
         });
         let sweeps = tokio::spawn(sweep(Arc::clone(&cx), Arc::clone(&self.allocs)));
+        let (asking, mut asks) = self.asks;
+        let looks = tokio::spawn(collection::look(Arc::clone(&cx), asking));
         let mut running = Running {
-            removals: Removals::new(&cx.config.alloc_dir),
+            removals: Removals::new(&cx.config.alloc_dir, cx.config.collection.parallel),
             cx,
             allocs: self.allocs,
             runners: JoinSet::new(),
@@ -228,11 +236,13 @@ impl Client {
                     None => break,
                 },
                 Some(ended) = running.runners.join_next() => running.on_end(ended),
+                Some(ask) = asks.recv() => running.on_ask(ask),
                 () = running.removals.due() => running.removals.begin(&running.cx),
                 () = shutdown.cancelled() => break,
             }
         }
         fingerprints.abort();
+        looks.abort();
         sweeps.abort();
         relabeled.abort();
         registered.abort();
@@ -374,11 +384,66 @@ impl Running {
         if let Some(known) = self.allocs.read().get(&id) {
             self.ended.insert((known.shared.finished_at(), id));
         }
-        while self.ended.len() > TERMINAL_ALLOCS_MAX
+        while self.ended.len() > self.cx.config.collection.allocs_max
             && let Some((_, oldest)) = self.ended.pop_first()
         {
             self.destroy(oldest);
         }
+    }
+
+    /// Whoever asked may have gone; that changes nothing.
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Surplus(usage, reply) => {
+                reply.send(self.collect(usage)).ok();
+            }
+            Ask::All(reply) => {
+                while let Some((_, oldest)) = self.ended.pop_first() {
+                    self.destroy(oldest);
+                }
+                self.removals.hurry();
+                reply.send(()).ok();
+            }
+            Ask::One(id, reply) => {
+                let known = self.allocs.read().get(&id).cloned();
+                let alloc = id.to_string();
+                let collected = match known {
+                    None => Err(Error::UnknownAlloc { alloc }),
+                    Some(known) if !known.messages.is_closed() => Err(Error::NotOver { alloc }),
+                    Some(_) => {
+                        self.destroy(id);
+                        self.removals.hurry();
+                        Ok(())
+                    }
+                };
+                drop(reply.send(collected));
+            }
+        }
+    }
+
+    /// Removes what there is too much of; true while room is being made.
+    fn collect(&mut self, usage: collection::Usage) -> bool {
+        let known = self.allocs.read().len();
+        let limits = &self.cx.config.collection;
+        let Some(surplus) = collection::collect(limits, usage, known, &self.ended) else {
+            return false;
+        };
+        let frees_room = surplus.frees_room();
+        if frees_room && self.removals.is_busy() {
+            // That may be enough.
+            return true;
+        }
+        if !surplus.allocs.is_empty() {
+            let count = surplus.allocs.len();
+            tracing::info!(reason = %surplus.reason, count, "ended allocations are removed");
+        }
+        for id in surplus.allocs {
+            self.destroy(id);
+        }
+        if frees_room {
+            self.removals.hurry();
+        }
+        frees_room && self.removals.is_busy()
     }
 
     fn destroy(&mut self, id: AllocId) {

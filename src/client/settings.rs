@@ -1,11 +1,11 @@
-use config::{Bridge, HostVolume, Plugins};
+use config::{Bridge, Collection, HostVolume, Options, Plugins};
 use jobs::model::NodeId;
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
 /// The settings of the client part, resolved.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where the client keeps its state, an absolute path: `<data_dir>/client`.
+    /// Where the client keeps its state, an absolute path; `<data_dir>/client` unless chosen.
     pub data_dir: PathBuf,
     /// Where allocations live; `<data_dir>/alloc` unless chosen.
     pub alloc_dir: PathBuf,
@@ -31,6 +31,8 @@ pub struct Config {
     pub takes_jobs: bool,
     /// The id that the node gets when it is made; any if none.
     pub node_id: Option<NodeId>,
+    /// That id is made of the machine's own, where no other is wanted.
+    pub has_host_id: bool,
     /// Run programs without isolation: the `raw_exec` driver.
     pub raw_exec: bool,
     /// The program whose hidden subcommand supervises tasks: usually this very executable.
@@ -55,6 +57,14 @@ pub struct Config {
     /// What of the host isolated tasks see: path on the host to path in the task; none for the
     /// usual.
     pub chroot_env: Option<BTreeMap<String, String>>,
+    /// The most that a task may take to end.
+    pub kill_timeout_max: Duration,
+    /// Whether users may run commands in tasks.
+    pub takes_commands: bool,
+    /// Rules about what this machine offers, and to whom.
+    pub options: Options,
+    /// When ended allocations give their directories back.
+    pub collection: Collection,
     /// Stop every task and remove every directory when the client stops.
     pub dev: bool,
 }

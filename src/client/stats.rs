@@ -373,7 +373,8 @@ fn disk(path: &Path) -> io::Result<DiskStats> {
     })
 }
 
-fn room(path: &Path) -> io::Result<DiskStats> {
+/// How full the file system of a path is.
+pub(super) fn room(path: &Path) -> io::Result<DiskStats> {
     let found = statvfs(path)?;
     let block = found.fragment_size();
     let size = block * found.blocks();

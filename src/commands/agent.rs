@@ -128,6 +128,8 @@ fn written(arguments: AgentArguments) -> Written {
         join: Some(arguments.retry_join).filter(|join| !join.is_empty()),
         servers: Some(arguments.servers).filter(|servers| !servers.is_empty()),
         data_dir: arguments.data_dir.map(|dir| dir.display().to_string()),
+        alloc_dir: arguments.alloc_dir.map(|dir| dir.display().to_string()),
+        state_dir: arguments.state_dir.map(|dir| dir.display().to_string()),
         bind_addr: arguments.bind,
         log_level: arguments.log_level,
         logs: WrittenLogs {

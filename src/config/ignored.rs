@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 63] = [
+pub(super) const KEYS: [&str; 51] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
@@ -12,25 +12,13 @@ pub(super) const KEYS: [&str; 63] = [
     "reporting",
     "syslog_facility",
     "ui",
-    "client.alloc_dir",
     "client.artifact",
     "client.cni_config_dir",
     "client.cni_path",
-    "client.disable_remote_exec",
-    "client.gc_disk_usage_threshold",
-    "client.gc_inode_usage_threshold",
-    "client.gc_interval",
-    "client.gc_max_allocs",
-    "client.gc_parallel_destroys",
     "client.host_network",
-    "client.max_kill_timeout",
     "client.network_interface",
     "client.network_speed",
-    "client.no_host_uuid",
-    "client.options",
-    "client.state_dir",
     "client.template",
-    "server.data_dir",
     "server.default_scheduler_config",
     "server.enabled_schedulers",
     "server.event_buffer_size",
@@ -68,3 +56,18 @@ pub(super) const KEYS: [&str; 63] = [
     "telemetry.statsite_address",
     "vault",
 ];
+
+/// What is said of some of them beside that.
+const WHY: [(&str, &str); 1] = [(
+    "plugin_dir",
+    "all drivers are part of the program, and it starts no others",
+)];
+
+/// What is said of a key in the log.
+pub(super) fn note(key: &str) -> String {
+    let why = WHY.iter().find(|(known, _)| *known == key);
+    match why {
+        Some((_, why)) => format!("`{key}` is known and not acted on: {why}"),
+        None => format!("`{key}` is known and not acted on"),
+    }
+}

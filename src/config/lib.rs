@@ -8,6 +8,7 @@ mod addresses;
 mod autopilot;
 mod bridge;
 mod callers;
+mod collection;
 mod consul;
 pub mod definitions;
 mod discovery;
@@ -21,6 +22,7 @@ mod ingress;
 mod limits;
 mod logs;
 mod names;
+mod options;
 mod pairs;
 mod plugins;
 mod published;
@@ -38,6 +40,7 @@ mod written;
 pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
 pub use callers::{Callers, PerAddress, WrittenCallers};
+pub use collection::{Collection, WrittenCollection};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use discovery::{Discovery, WrittenDiscovery};
 pub use drain::{OwnDrain, WrittenDrain};
@@ -54,6 +57,7 @@ pub use ingress::{
 pub use limits::Connections;
 pub use logs::{LogFile, Logs, WrittenLogs};
 pub use names::{Dns, WrittenDns};
+pub use options::{Listed, Options, Users, WrittenOptions};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use reserved::{Reserved, WrittenReserved};
 pub use resilience::Resilience;
@@ -202,6 +206,8 @@ pub struct Server {
     /// Who signs the tokens of tasks, for those who look up the keys there: a URL without a slash
     /// at its end.
     pub oidc_issuer: Option<String>,
+    /// Where its files are; none for the data directory of the agent.
+    pub data_dir: Option<PathBuf>,
     /// How long an agent may be silent before its node is down.
     pub lease: Duration,
     /// How it hears of servers in other regions; none when it does not.
@@ -269,6 +275,18 @@ pub struct Client {
     pub takes_jobs: bool,
     /// The id that the node gets when it is made; any if none.
     pub node_id: Option<NodeId>,
+    /// That id is made of the machine's own, so that a node whose files are lost is the same again.
+    pub has_host_id: bool,
+    /// Where its state is; none for a place in the data directory.
+    pub state_dir: Option<PathBuf>,
+    /// Where allocations live; likewise.
+    pub alloc_dir: Option<PathBuf>,
+    /// The most that a task may take to end.
+    pub kill_timeout_max: Duration,
+    /// Whether users may run commands in tasks.
+    pub takes_commands: bool,
+    /// Rules about what it offers, and to whom.
+    pub options: Options,
     /// Class of the node.
     pub node_class: String,
     /// Labels of the node.
@@ -295,6 +313,8 @@ pub struct Client {
     /// What is kept back from jobs: what is written, and those ports of the agent's own listeners
     /// that are among the dynamic ones.
     pub reserved: Reserved,
+    /// When ended allocations give their directories back.
+    pub collection: Collection,
     /// How its node is emptied when the agent leaves; none when it is not.
     pub drain: Option<OwnDrain>,
 }

@@ -368,6 +368,25 @@ impl WrittenPlugins {
         }
     }
 
+    /// A text for a setting that is not written.
+    pub(super) fn text_unless_set(&mut self, whole: &str, text: &str) {
+        self.unless_set(whole, Setting::Text(text.to_owned()));
+    }
+
+    /// The same for a list.
+    pub(super) fn texts_unless_set(&mut self, whole: &str, texts: Vec<String>) {
+        self.unless_set(whole, Setting::Texts(texts));
+    }
+
+    /// The same for a flag.
+    pub(super) fn flag_unless_set(&mut self, whole: &str, flag: bool) {
+        self.unless_set(whole, Setting::Flag(flag));
+    }
+
+    fn unless_set(&mut self, whole: &str, setting: Setting) {
+        self.0.entry(whole.to_owned()).or_insert(setting);
+    }
+
     fn text(&self, whole: &str) -> Option<&str> {
         match self.0.get(whole) {
             Some(Setting::Text(text)) => Some(text),

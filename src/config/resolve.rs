@@ -2,7 +2,8 @@
 
 use super::{
     Api, Client, Config, Gossip, Leaves, Part, Problem, Registration, RpcSecurity, Server,
-    Telemetry, Ui, Written, addresses, external, ingress, names, volumes, written::LISTENERS,
+    Telemetry, Ui, Written, addresses, external, ignored, ingress, names, volumes,
+    written::LISTENERS,
 };
 use jobs::model::NodeId;
 use mesh::gossip::Keyring;
@@ -17,6 +18,8 @@ const SOURCE: &str = "configuration";
 const REGION: &str = "global";
 /// The datacenter of an agent that names none.
 const DATACENTER: &str = "dc1";
+/// The most that a task may take to end, unless configured.
+const KILL_TIMEOUT: Duration = Duration::from_secs(30);
 /// First and last port that jobs may be given, unless configured.
 const DYNAMIC_PORTS: (u16, u16) = (20_000, 32_000);
 
@@ -149,14 +152,16 @@ fn name_of_servers(written: &Written) -> String {
 /// What is said of the configuration when the agent starts.
 fn notes(written: &Written) -> Vec<String> {
     let keys = written.ignored.iter();
-    let unheeded = keys.map(|key| format!("`{key}` is known and not acted on"));
+    let unheeded = keys.map(|key| ignored::note(key));
     let is_asked = written.external.address.is_some();
     let nobody = written.discovery.unheeded().filter(|_| !is_asked);
     let leaves = [written.leave_on_interrupt, written.leave_on_terminate].contains(&Some(true));
     let drain = written.drain.note(written.dev.unwrap_or(false), leaves);
     let own = written.notes.iter().cloned();
     let figures = written.telemetry.notes();
+    let options = written.options.notes();
     let told = own.chain(nobody).chain(drain).chain(figures);
+    let told = told.chain(options);
     unheeded.chain(told).collect()
 }
 
@@ -261,6 +266,11 @@ fn server(
         gc: written.retention.resolve(problems),
         autopilot: written.autopilot.resolve(problems),
         oidc_issuer: issuer(written, problems),
+        data_dir: directory(
+            "server.data_dir",
+            written.server_data_dir.as_deref(),
+            problems,
+        ),
         lease: lease(written, problems),
         gossip: None,
     })
@@ -497,6 +507,19 @@ fn rpc_listener(
     listener
 }
 
+/// A directory that must be an absolute path where it is written.
+fn directory(key: &str, text: Option<&str>, problems: &mut Vec<Problem>) -> Option<PathBuf> {
+    let path = PathBuf::from(text.filter(|text| !text.is_empty())?);
+    if !path.is_absolute() {
+        let message = format!(
+            "`{key}` is `{}`; it must be an absolute path",
+            path.display()
+        );
+        problems.push(Problem::new(SOURCE, message));
+    }
+    Some(path)
+}
+
 fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBuf {
     match &written.data_dir {
         Some(text) if PathBuf::from(text).is_absolute() => PathBuf::from(text),
@@ -520,10 +543,19 @@ fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBu
 fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
     let dynamic_ports = dynamic_ports(written, problems);
     let artifact_dirs = artifact_dirs(written, dev, problems);
-    let plugins = written.plugins.resolve(dev, problems);
+    let mut plugins = written.plugins.clone();
+    written.options.fill(&mut plugins, problems);
+    let plugins = plugins.resolve(dev, problems);
+    let state_dir = directory("client.state_dir", written.state_dir.as_deref(), problems);
+    let alloc_dir = directory("client.alloc_dir", written.alloc_dir.as_deref(), problems);
+    let kill_timeout_max = match &written.max_kill_timeout {
+        Some(text) => names::duration("client.max_kill_timeout", text, problems),
+        None => KILL_TIMEOUT,
+    };
     volumes::check(&written.host_volumes, problems);
     let bridge = written.bridge.resolve(problems);
     let drain = written.drain.resolve(dev, problems);
+    let collection = written.collection.resolve(dev, problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         takes_jobs: written.part != Part::Catalog,
         node_id: written.node_id.as_deref().and_then(NodeId::parse),
@@ -543,6 +575,13 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         chroot_env: written.chroot_env.clone(),
         bridge,
         reserved: written.reserved.resolve(problems),
+        collection,
+        has_host_id: written.no_host_uuid == Some(false),
+        state_dir,
+        alloc_dir,
+        kill_timeout_max,
+        takes_commands: written.disable_remote_exec != Some(true),
+        options: written.options.resolve(),
         drain,
     })
 }

@@ -1,6 +1,6 @@
 use super::*;
 use jobs::model::Span;
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 fn parsed(label: &str, text: &str) -> (Written, Vec<String>) {
     let mut problems = Vec::new();
@@ -219,9 +219,9 @@ telemetry {
     let mut problems = Vec::new();
     let config = resolve::resolve(written, &mut problems);
     assert_eq!(problems, []);
-    let keys = ["client.options", "telemetry.statsite_address"];
-    let notes = keys.map(|key| format!("`{key}` is known and not acted on"));
-    assert_eq!(config.notes, notes);
+    assert!(config.client.unwrap().raw_exec);
+    let note = "`telemetry.statsite_address` is known and not acted on";
+    assert_eq!(config.notes, [note]);
     assert_eq!(config.advertise.to_string(), "10.0.0.7");
     // What would protect something is not passed over.
     let (_, problems) = parsed("server.hcl", "acl {\n  enabled = true\n}\n");
@@ -395,6 +395,197 @@ fn an_address_may_hold_as_many_connections_as_is_written() {
 }
 
 #[test]
+fn ended_allocations_are_collected_as_is_written() {
+    let of_client = |inner: &str| {
+        let client = format!("client {{\n enabled = true\n {inner}\n}}\n");
+        let (config, problems) = resolved(&format!("server {{\n enabled = true\n}}\n{client}"));
+        assert_eq!(config.notes, Vec::<String>::new(), "{inner}");
+        (config.client.unwrap().collection, problems)
+    };
+    let usual = Collection {
+        interval: Duration::from_secs(60),
+        disk_percent_max: 80.0,
+        inode_percent_max: 70.0,
+        allocs_max: 50,
+        parallel: 2,
+    };
+    for (inner, expected) in [
+        ("", usual),
+        (
+            "gc_interval = \"5m\"\n gc_disk_usage_threshold = 92.5\n gc_max_allocs = 0",
+            Collection {
+                interval: Duration::from_secs(300),
+                disk_percent_max: 92.5,
+                allocs_max: 0,
+                ..usual
+            },
+        ),
+        (
+            "gc_inode_usage_threshold = 100\n gc_parallel_destroys = 8",
+            Collection {
+                inode_percent_max: 100.0,
+                parallel: 8,
+                ..usual
+            },
+        ),
+    ] {
+        assert_eq!(of_client(inner), (expected, String::new()), "{inner}");
+    }
+    for (inner, part) in [
+        ("gc_interval = \"10ms\"", "`client.gc_interval` must be"),
+        ("gc_interval = \"soon\"", "`client.gc_interval` is `soon`"),
+        (
+            "gc_disk_usage_threshold = 101",
+            "`client.gc_disk_usage_threshold` is `101`; it must be percent",
+        ),
+        ("gc_parallel_destroys = 0", "it must be from 1 to 64"),
+        ("gc_max_allocs = 1000000", "it must be from 0 to 10000"),
+    ] {
+        let (_, problems) = of_client(inner);
+        assert!(problems.contains(part), "{part}: {problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+    let dev = Written {
+        dev: Some(true),
+        ..Written::default()
+    };
+    let found = resolve::resolve(dev, &mut Vec::new())
+        .client
+        .unwrap()
+        .collection;
+    let expected = Collection {
+        interval: Duration::from_secs(600),
+        disk_percent_max: 99.0,
+        inode_percent_max: 99.0,
+        ..usual
+    };
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_client_is_as_is_written() {
+    let of_client = |inner: &str| {
+        let client = format!("client {{\n enabled = true\n {inner}\n}}\n");
+        let text = format!("server {{\n enabled = true\n data_dir = \"/s\"\n}}\n{client}");
+        let (config, problems) = resolved(&text);
+        assert_eq!(
+            config.server.unwrap().data_dir.as_deref(),
+            Some(Path::new("/s"))
+        );
+        (config.client.unwrap(), problems, config.notes)
+    };
+    let (usual, problems, notes) = of_client("");
+    assert_eq!((problems.as_str(), notes), ("", Vec::new()));
+    assert_eq!(usual.kill_timeout_max, Duration::from_secs(30));
+    assert!(usual.takes_commands && !usual.has_host_id);
+    assert_eq!((&usual.alloc_dir, &usual.state_dir), (&None, &None));
+    let users = &usual.options.users;
+    for (driver, user, is_refused) in [
+        ("exec", "root", true),
+        ("java", "0", true),
+        ("exec", "nobody", false),
+        ("exec", "", false),
+        ("raw_exec", "root", false),
+        ("docker", "root", false),
+    ] {
+        assert_eq!(users.refuses(driver, user), is_refused, "{driver} {user}");
+    }
+    let (client, problems, notes) = of_client(
+        "alloc_dir = \"/a\"\n state_dir = \"/c\"\n max_kill_timeout = \"2m\"\n disable_remote_exec = true\n no_host_uuid = false",
+    );
+    assert_eq!((problems.as_str(), notes), ("", Vec::new()));
+    assert_eq!(client.kill_timeout_max, Duration::from_secs(120));
+    assert!(!client.takes_commands && client.has_host_id);
+    let dirs = [client.alloc_dir, client.state_dir];
+    assert_eq!(dirs, [Some("/a".into()), Some("/c".into())]);
+    for (inner, part) in [
+        ("alloc_dir = \"a\"", "`client.alloc_dir` is `a`; it must be"),
+        ("state_dir = \"./a\"", "`client.state_dir` is `./a`"),
+        ("max_kill_timeout = \"-1s\"", "`client.max_kill_timeout`"),
+        (
+            "options = { \"driver.raw_exec.enable\" = \"yes\" }",
+            "`client.options` has `driver.raw_exec.enable` with `yes`",
+        ),
+    ] {
+        let (_, problems, _) = of_client(inner);
+        assert!(problems.contains(part), "{part}: {problems}");
+    }
+}
+
+#[test]
+fn options_of_the_older_form_are_settings_of_drivers_and_rules() {
+    let of_options = |inner: &str, more: &str| {
+        let text = format!(
+            "client {{\n enabled = true\n servers = [\"127.0.0.1\"]\n options {inner}\n}}\n{more}"
+        );
+        let (config, problems) = resolved(&text);
+        assert_eq!(problems, "", "{inner}");
+        (config.client.unwrap(), config.notes)
+    };
+    let names = |names: &[&str]| -> BTreeSet<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    };
+    // A block, an attribute, and the same in later files.
+    for inner in [
+        "{\n \"driver.raw_exec.enable\" = \"1\"\n}",
+        "= { \"driver.raw_exec.enable\" = true }",
+    ] {
+        let (client, notes) = of_options(inner, "");
+        assert!(client.raw_exec, "{inner}");
+        assert_eq!(notes, Vec::<String>::new());
+        let plugin = "plugin \"raw_exec\" {\n config { enabled = false }\n}\n";
+        assert!(!of_options(inner, plugin).0.raw_exec, "the newer form wins");
+    }
+    let (client, notes) = of_options(
+        "= { \"docker.privileged.enabled\" = \"true\", \"docker.endpoint\" = \"unix:///d.sock\", \"docker.cleanup.image\" = \"false\", \"docker.cleanup.image.delay\" = \"1h\", \"docker.caps.whitelist\" = \"chown, kill\", \"docker.volumes.enabled\" = \"1\", \"docker.tls.ca\" = \"/ca\", \"consul.token\" = \"t\" }",
+        "",
+    );
+    let docker = &client.plugins.docker;
+    assert_eq!(docker.endpoint.as_deref(), Some("unix:///d.sock"));
+    assert!(docker.allow_privileged && docker.volumes && !docker.gc_image);
+    assert_eq!(docker.gc_image_delay, Duration::from_secs(3600));
+    let caps = docker.allow_caps.clone().unwrap();
+    assert_eq!(caps, ["chown", "kill"]);
+    let told = ["consul.token", "docker.tls.ca"]
+        .map(|name| format!("`client.options` has `{name}`, which is not acted on"));
+    assert_eq!(notes, told);
+    assert_eq!(client.options, Options::default());
+    let (client, notes) = of_options(
+        "{\n \"driver.whitelist\" = \"exec,docker\"\n \"driver.denylist\" = \"docker\"\n \"fingerprint.denylist\" = \"env_aws, consul\"\n \"user.denylist\" = \"root,web\"\n \"user.checked_drivers\" = \"raw_exec\"\n \"env.denylist\" = \"SECRET\"\n}",
+        "",
+    );
+    assert_eq!(notes, Vec::<String>::new());
+    let expected = Options {
+        drivers: Listed {
+            allowed: Some(names(&["docker", "exec"])),
+            denied: names(&["docker"]),
+        },
+        facts: Listed {
+            allowed: None,
+            denied: names(&["consul", "env_aws"]),
+        },
+        users: Users {
+            denied: names(&["root", "web"]),
+            checked_drivers: names(&["raw_exec"]),
+        },
+        hidden_variables: names(&["SECRET"]),
+    };
+    assert_eq!(client.options, expected);
+    let drivers = &client.options.drivers;
+    let taken = ["exec", "docker", "java"].map(|name| drivers.takes(name));
+    assert_eq!(taken, [true, false, false]);
+    assert!(client.options.users.refuses("raw_exec", "web"));
+    assert!(!client.options.users.refuses("exec", "root"));
+    let (config, _) = resolved("server {\n enabled = true\n}\nplugin_dir = \"/p\"\n");
+    assert_eq!(
+        config.notes,
+        [
+            "`plugin_dir` is known and not acted on: all drivers are part of the program, and it starts no others"
+        ]
+    );
+}
+
+#[test]
 fn a_part_runs_what_is_its_own_and_what_is_written() {
     let dev = Written {
         dev: Some(true),
@@ -494,6 +685,7 @@ server {
             autopilot: AutopilotConfig::default(),
             gc: GcLimits::default(),
             oidc_issuer: None,
+            data_dir: None,
             lease: Duration::from_secs(10),
             gossip: Some(Gossip {
                 listen: "127.0.0.2:4648".parse().unwrap(),

@@ -4,6 +4,7 @@ use super::Part;
 use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
 use super::callers::WrittenCallers;
+use super::collection::WrittenCollection;
 use super::discovery::WrittenDiscovery;
 use super::drain::WrittenDrain;
 use super::external::WrittenExternal;
@@ -11,6 +12,7 @@ use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
 use super::logs::WrittenLogs;
 use super::names::WrittenDns;
+use super::options::WrittenOptions;
 use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
 use super::reserved::WrittenReserved;
@@ -39,6 +41,7 @@ pub struct Written {
     pub addresses: BTreeMap<String, String>,
     pub ports: BTreeMap<String, u16>,
     pub server_enabled: Option<bool>,
+    pub server_data_dir: Option<String>,
     pub bootstrap_expect: Option<u64>,
     pub encrypt: Option<String>,
     pub heartbeat_grace: Option<String>,
@@ -69,6 +72,13 @@ pub struct Written {
     pub bridge: WrittenBridge,
     pub reserved: WrittenReserved,
     pub drain: WrittenDrain,
+    pub collection: WrittenCollection,
+    pub max_kill_timeout: Option<String>,
+    pub disable_remote_exec: Option<bool>,
+    pub no_host_uuid: Option<bool>,
+    pub alloc_dir: Option<String>,
+    pub state_dir: Option<String>,
+    pub options: WrittenOptions,
     pub artifact_directories: Option<Vec<String>>,
     pub catalog_enabled: Option<bool>,
     pub definitions: Option<Vec<String>>,
@@ -126,8 +136,9 @@ const ADVERTISED: [&str; 3] = ["http", "rpc", "serf"];
 /// Keys of `server_join`.
 const JOIN: [&str; 4] = ["retry_join", "start_join", "retry_interval", "retry_max"];
 /// Keys of `server`.
-const SERVER: [&str; 9] = [
+const SERVER: [&str; 10] = [
     "enabled",
+    "data_dir",
     "encrypt",
     "heartbeat_grace",
     "min_heartbeat_ttl",
@@ -165,8 +176,14 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 17] = [
+const CLIENT: [&str; 23] = [
     "enabled",
+    "alloc_dir",
+    "state_dir",
+    "max_kill_timeout",
+    "disable_remote_exec",
+    "no_host_uuid",
+    "options",
     "servers",
     "server_join",
     "node_class",
@@ -222,6 +239,7 @@ impl Written {
             addresses,
             ports,
             server_enabled: other.server_enabled.or(self.server_enabled),
+            server_data_dir: other.server_data_dir.or(self.server_data_dir),
             bootstrap_expect: other.bootstrap_expect.or(self.bootstrap_expect),
             encrypt: other.encrypt.or(self.encrypt),
             heartbeat_grace: other.heartbeat_grace.or(self.heartbeat_grace),
@@ -247,6 +265,13 @@ impl Written {
             bridge: self.bridge.merge(other.bridge),
             reserved: self.reserved.merge(other.reserved),
             drain: self.drain.merge(other.drain),
+            collection: self.collection.merge(other.collection),
+            max_kill_timeout: other.max_kill_timeout.or(self.max_kill_timeout),
+            disable_remote_exec: other.disable_remote_exec.or(self.disable_remote_exec),
+            no_host_uuid: other.no_host_uuid.or(self.no_host_uuid),
+            alloc_dir: other.alloc_dir.or(self.alloc_dir),
+            state_dir: other.state_dir.or(self.state_dir),
+            options: self.options.merge(other.options),
             artifact_directories: other.artifact_directories.or(self.artifact_directories),
             catalog_enabled: other.catalog_enabled.or(self.catalog_enabled),
             definitions: other.definitions.or(self.definitions),
@@ -455,6 +480,7 @@ impl Written {
         for inner in reader.block(entry) {
             match inner.key.as_str() {
                 "enabled" => self.server_enabled = reader.flag(&inner),
+                "data_dir" => self.server_data_dir = reader.text(&inner),
                 "bootstrap_expect" => self.bootstrap_expect = reader.number(&inner),
                 "encrypt" => self.encrypt = reader.text(&inner),
                 "heartbeat_grace" => self.heartbeat_grace = reader.text(&inner),
@@ -509,6 +535,12 @@ impl Written {
                 "bridge_network_subnet" => self.bridge.subnet = reader.text(&inner),
                 "reserved" => self.reserved.take(inner, reader),
                 "drain_on_shutdown" => self.drain.take(inner, reader),
+                "alloc_dir" => self.alloc_dir = reader.text(&inner),
+                "state_dir" => self.state_dir = reader.text(&inner),
+                "max_kill_timeout" => self.max_kill_timeout = reader.text(&inner),
+                "disable_remote_exec" => self.disable_remote_exec = reader.flag(&inner),
+                "no_host_uuid" => self.no_host_uuid = reader.flag(&inner),
+                "options" => self.options.take(inner, reader),
                 "bridge_network_hairpin_mode" => self.bridge.hairpin = reader.flag(&inner),
                 "meta" => {
                     for label in reader.block(inner) {
@@ -517,7 +549,13 @@ impl Written {
                         }
                     }
                 }
-                _ => reader.unknown(&inner, "client", &CLIENT),
+                key if WrittenCollection::KEYS.contains(&key) => {
+                    self.collection.take(&inner, reader);
+                }
+                _ => {
+                    let known = [&CLIENT[..], &WrittenCollection::KEYS].concat();
+                    reader.unknown(&inner, "client", &known);
+                }
             }
         }
     }

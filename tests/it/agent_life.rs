@@ -3,7 +3,7 @@
 use crate::{
     harness::{
         Agent, Echo,
-        agent::{Mode, no_process_left},
+        agent::{Mode, Room, no_process_left},
         command::{run, trivet},
         http,
     },
@@ -111,6 +111,38 @@ async fn every_acknowledged_write_survives_a_kill() {
     assert!(
         known.len() <= acknowledged + 1,
         "nothing appears that was not asked for"
+    );
+    agent.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_part_keeps_its_files_where_the_operator_says() {
+    let base = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| base.path().join(name);
+    let more = format!(
+        "server {{\n data_dir = {:?}\n}}\nclient {{\n alloc_dir = {:?}\n state_dir = {:?}\n}}\n",
+        at("server"),
+        at("alloc"),
+        at("state")
+    );
+    let mut agent = Agent::start_below(base.path(), Mode::Durable, &more, Room::Free, |_| ()).await;
+    for place in [
+        "server/raft/identity",
+        "alloc",
+        "state/node",
+        "state/allocs",
+    ] {
+        assert!(at(place).exists(), "{place}");
+    }
+    for place in ["raft", "alloc", "client"] {
+        let usual = agent.dir().join("data").join(place);
+        assert!(!usual.exists(), "{place}");
+    }
+    let shown = http::get(&agent.url("http", "/v1/agent/self")).await;
+    let shown = &shown["config"];
+    assert_eq!(
+        shown["Client"]["AllocDir"],
+        at("alloc").display().to_string()
     );
     agent.stop().await;
 }

@@ -59,6 +59,10 @@ struct Machine {
 
 impl Machine {
     async fn start(dir: &Path, dev: bool) -> Self {
+        Self::start_as(config(dir, dev)).await
+    }
+
+    async fn start_as(config: Config) -> Self {
         rustls::crypto::ring::default_provider()
             .install_default()
             .ok();
@@ -106,7 +110,7 @@ impl Machine {
                 }
             }
         });
-        let client = Client::new(config(dir, dev)).unwrap();
+        let client = Client::new(config).unwrap();
         let hello = Hello {
             node: Some((*client.node()).clone()),
             ..Hello::default()
@@ -219,6 +223,11 @@ fn config(dir: &Path, dev: bool) -> Config {
         host_volumes: BTreeMap::new(),
         chroot_env: None,
         bridge: config::Bridge::default(),
+        collection: config::Collection::default(),
+        has_host_id: false,
+        kill_timeout_max: Duration::from_secs(30),
+        takes_commands: true,
+        options: config::Options::default(),
         dev,
     }
 }
@@ -608,6 +617,85 @@ async fn all_tasks_begin_anew_in_their_order_also_those_that_have_ended() {
     }
     let over = machine.handle.restart(&id_text("a1"), Tasks::All).await;
     assert!(over.is_err(), "nothing of it is left");
+    machine.shut_down().await;
+}
+
+#[tokio::test]
+async fn ended_allocations_go_when_there_are_too_many_or_somebody_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let collection = config::Collection {
+        interval: Duration::from_millis(50),
+        disk_percent_max: 100.0,
+        inode_percent_max: 100.0,
+        allocs_max: 3,
+        ..config::Collection::default()
+    };
+    let mut machine = Machine::start_as(Config {
+        collection,
+        ..config(dir.path(), false)
+    })
+    .await;
+    let handle = machine.handle.clone();
+    let first = alloc(JobType::Batch, 0, shell("exec sleep 1000"));
+    machine.assign(first.clone()).await;
+    machine.until_status(ClientStatus::Running).await;
+    for id in ["a2", "a3", "a4"] {
+        let mut next = alloc(JobType::Batch, 0, shell("true"));
+        next.id = AllocId::named(id);
+        machine.assign(next).await;
+        let is_over = |heard: &Heard| {
+            let alloc = heard.allocs.get(&id_text(id));
+            alloc.is_some_and(|alloc| alloc.client_status == ClientStatus::Complete)
+        };
+        machine.until(id, is_over).await;
+    }
+    let gone = async |id: &str| {
+        let path = dir.path().join("alloc").join(id_text(id));
+        while handle.knows(&id_text(id)) || path.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    // What was ended first goes, and what runs counts.
+    let unknown = async || {
+        while handle.knows(&id_text("a2")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, unknown()).await.unwrap();
+    assert!(
+        ["a1", "a3", "a4"]
+            .map(id_text)
+            .iter()
+            .all(|id| handle.knows(id))
+    );
+    let running = handle.collect_alloc(&id_text("a1")).await;
+    assert!(matches!(running, Err(Error::NotOver { .. })), "{running:?}");
+    let unknown = handle.collect_alloc(&id_text("a2")).await;
+    assert!(
+        matches!(unknown, Err(Error::UnknownAlloc { .. })),
+        "{unknown:?}"
+    );
+    // Its end is told a moment before it is over here.
+    while let Err(Error::NotOver { .. }) = handle.collect_alloc(&id_text("a3")).await {
+        tokio::task::yield_now().await;
+    }
+    // Whatever waits goes with it.
+    let all = async {
+        gone("a2").await;
+        gone("a3").await;
+    };
+    timeout(PATIENCE, all).await.unwrap();
+    assert!(handle.knows(&id_text("a4")));
+    let all = async {
+        while handle.knows(&id_text("a4")) {
+            handle.collect().await.unwrap();
+        }
+        gone("a4").await;
+    };
+    timeout(PATIENCE, all).await.unwrap();
+    assert!(handle.knows(&id_text("a1")));
+    machine.stop(first).await;
+    machine.until_status(ClientStatus::Complete).await;
     machine.shut_down().await;
 }
 

@@ -1,6 +1,13 @@
 //! Commands beside tasks, at a terminal: what is typed and shown, its size, and its end.
 
-use crate::harness::{Agent, DEADLINE, agent::TRIVET, job::Echo};
+use crate::harness::{
+    Agent, DEADLINE,
+    agent::{Mode, TRIVET},
+    command::trivet,
+    http,
+    job::Echo,
+};
+use reqwest::{Method, StatusCode};
 use sys::terminal::{self, Terminal};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -64,4 +71,26 @@ async fn a_command_beside_a_task_has_a_terminal_that_changes_its_size() {
     shown.until("got hello").await;
     let ended = timeout(DEADLINE, child.wait()).await.expect("it ends");
     assert_eq!(ended.expect("a status").code(), Some(5), "{:?}", shown.text);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_in_tasks_are_refused_where_the_operator_wants_none() {
+    let client =
+        "client {\n disable_remote_exec = true\n options = { \"driver.denylist\" = \"java\" }\n}\n";
+    let agent = Agent::start_with(Mode::Dev, client).await;
+    let job = Echo::new("term", 1);
+    job.run(&agent).await;
+    let alloc = job.running(&agent, 1).await.remove(0);
+    let id = alloc["ID"].as_str().expect("an id");
+    let exec = ["alloc", "exec", "-task", "server", id, "true"];
+    let refused = trivet(&agent, &exec).await.text();
+    assert!(refused.contains("Permission denied"), "{refused}");
+    // Other actions on tasks stay.
+    let restart = agent.url("http", &format!("/v1/client/allocation/{id}/restart"));
+    let (status, body) = http::send(Method::PUT, &restart, None).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let node = alloc["NodeID"].as_str().expect("a node");
+    let node = http::get(&agent.url("http", &format!("/v1/node/{node}"))).await;
+    let drivers = node["Drivers"].as_object().expect("drivers");
+    assert!(drivers.contains_key("exec") && !drivers.contains_key("java"));
 }

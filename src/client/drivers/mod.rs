@@ -495,6 +495,7 @@ impl Drivers {
             let raw_exec = ProcessDriver::new(RawExec, programs);
             by_name.insert(raw_exec.name(), Arc::new(raw_exec));
         }
+        by_name.retain(|name, _| config.options.drivers.takes(name));
         Ok(Self {
             by_name,
             supervisors,

@@ -1,5 +1,6 @@
 use super::set;
-use jobs::model::Node;
+use jobs::model::{Node, NodeId};
+use sha2::{Digest as _, Sha512};
 
 /// Files with an id of the machine, the best first: of its board, of its installation, of its
 /// start.
@@ -20,6 +21,22 @@ pub(super) fn add(node: &mut Node) {
     if let Some(id) = texts.filter_map(|text| uuid(&text)).next() {
         set(node, "unique.host_id", id);
     }
+}
+
+/// An id for a node that is made of the machine's own, which nobody learns from it; none where the
+/// machine has none that stays.
+pub(in crate::fingerprint) fn node_id() -> Option<NodeId> {
+    let [board, installation, _] = ID_FILES;
+    let texts = [board, installation].into_iter();
+    let mut ids = texts.filter_map(|path| uuid(&std::fs::read_to_string(path).ok()?));
+    hashed(&ids.next()?)
+}
+
+fn hashed(id: &str) -> Option<NodeId> {
+    let digest = Sha512::digest(id.as_bytes());
+    let bytes = digest.get(..16)?;
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    NodeId::parse(&uuid(&digits)?)
 }
 
 /// An id with the dashes of a UUID, which some files leave out; none for what is no id.
@@ -48,7 +65,16 @@ fn uuid(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::uuid;
+    use super::{hashed, uuid};
+
+    #[test]
+    fn the_id_of_a_node_is_that_of_the_machine_and_does_not_say_it() {
+        let machine = "3d1219c7-c4c5-404a-aa1f-6d2a48adfda4";
+        let id = hashed(machine).expect("an id");
+        assert_eq!(hashed(machine), Some(id));
+        assert_ne!(id.to_string(), machine);
+        assert_ne!(hashed("3d1219c7-c4c5-404a-aa1f-6d2a48adfda5"), Some(id));
+    }
 
     #[test]
     fn ids_get_the_dashes_of_a_uuid() {

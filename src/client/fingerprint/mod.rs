@@ -34,15 +34,30 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
         meta: config.meta.clone(),
         ..Node::default()
     };
-    cpu::add(&mut node);
-    numa::add(&mut node);
-    memory::add(&mut node);
-    storage::add(&mut node, &config.alloc_dir);
-    os::add(&mut node);
-    host::add(&mut node);
-    network::add(&mut node, config);
-    program::add(&mut node, config);
-    catalog::add(&mut node, config);
+    let finds_out = |kind: &str| config.options.facts.takes(kind);
+    if finds_out("cpu") {
+        cpu::add(&mut node);
+        numa::add(&mut node);
+    }
+    if finds_out("memory") {
+        memory::add(&mut node);
+    }
+    if finds_out("storage") {
+        storage::add(&mut node, &config.alloc_dir);
+    }
+    if finds_out("host") {
+        os::add(&mut node);
+        host::add(&mut node);
+    }
+    if finds_out("network") {
+        network::add(&mut node, config);
+    }
+    if finds_out("nomad") {
+        program::add(&mut node, config);
+    }
+    if finds_out("consul") {
+        catalog::add(&mut node, config);
+    }
     storage::add_volumes(&mut node, config);
     if let Some(mhz) = config.cpu_mhz {
         node.node_resources.cpu.cpu_shares = mhz;
@@ -59,6 +74,13 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
     });
     node.classify();
     node
+}
+
+/// The id that a node gets when it is made: the one that is wanted, or one that the machine gives
+/// it; none for any.
+pub(super) fn wanted_id(config: &Config) -> Option<NodeId> {
+    let of_host = || config.has_host_id.then(host::node_id).flatten();
+    config.node_id.or_else(of_host)
 }
 
 /// Keeps back what jobs must not have; cores that are kept back count as the compute that they are.

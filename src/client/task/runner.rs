@@ -26,8 +26,6 @@ use tokio::{
 pub(crate) const COMMANDS_MAX: usize = 16;
 /// How long data planes are waited for before a task is stopped.
 pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(35);
-/// Upper bound of a task's `kill_timeout`.
-const KILL_TIMEOUT_MAX: Duration = Duration::from_secs(30);
 /// Pause between two attempts to keep the state of a task.
 const KEEP_PAUSE: Duration = Duration::from_secs(1);
 
@@ -632,7 +630,7 @@ impl TaskRunner {
     fn kill_timeout(&self) -> Duration {
         self.definition()
             .map_or(Duration::ZERO, |task| task.kill_timeout.to_std())
-            .min(KILL_TIMEOUT_MAX)
+            .min(self.shared.cx.config.kill_timeout_max)
     }
 
     fn definition(&self) -> Option<Task> {

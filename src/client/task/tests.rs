@@ -61,6 +61,11 @@ fn config(dir: &Path) -> Config {
         host_volumes: BTreeMap::new(),
         bridge: Default::default(),
         chroot_env: None,
+        collection: config::Collection::default(),
+        has_host_id: false,
+        kill_timeout_max: Duration::from_secs(30),
+        takes_commands: true,
+        options: Default::default(),
         dev: false,
     }
 }
@@ -121,7 +126,7 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
         store,
         reports: Reports::new(),
         checks: Arc::new(Checks::new()),
-        files: FileThreads::new(),
+        files: FileThreads::new(1),
         session,
         host_env: BTreeMap::new(),
         opened: mpsc::channel(1).0,

@@ -93,6 +93,8 @@ pub(in crate::nomad) fn begin(
     };
     let shakes_hands = query.flag("ws_handshake")?;
     let client = of_alloc(api, &alloc_id)?.clone();
+    // Before the socket, so that who asks sees a status.
+    client.check_commands()?;
     let stopping = query.stopping();
     let socket = socket.max_message_size(MESSAGE_BYTES_MAX);
     Ok(socket.on_upgrade(move |socket| async move {

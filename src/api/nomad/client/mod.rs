@@ -3,19 +3,24 @@
 //! Answered for allocations of this agent's own node; requests about others are carried to theirs.
 
 mod actions;
+mod collection;
 pub(super) mod execute;
 mod files;
 mod labels;
 pub(crate) mod streams;
 mod usage;
 
-use axum::{Router, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    handler::Handler,
+    http::StatusCode,
+    routing::{MethodRouter, get},
+};
 
 use super::{query::Query, write};
 use jobs::model::{AllocId, NodeId};
 
 use crate::{Api, error::Error};
-use client::{self, Handle};
 
 /// The endpoints of this agent's own node.
 pub(super) fn router() -> Router<Api> {
@@ -35,6 +40,8 @@ pub(super) fn router() -> Router<Api> {
         )
         .route("/v1/client/allocation/{id}/signal", write(actions::signal))
         .route("/v1/client/allocation/{id}/exec", get(execute::execute))
+        .route("/v1/client/allocation/{id}/gc", any_of(collection::alloc))
+        .route("/v1/client/gc", any_of(collection::all))
         .route("/v1/client/stats", get(usage::host))
         .route(
             "/v1/client/metadata",
@@ -42,8 +49,17 @@ pub(super) fn router() -> Router<Api> {
         )
 }
 
+/// Published clients read what they want done.
+fn any_of<H, T>(handler: H) -> MethodRouter<Api>
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    write(handler.clone()).get(handler)
+}
+
 /// The client that has an allocation.
-fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
+fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a client::Handle, Error> {
     if let Some(client) = api.client()
         && client.knows(id)
     {
@@ -59,7 +75,7 @@ fn of_alloc<'a>(api: &'a Api, id: &str) -> Result<&'a Handle, Error> {
 }
 
 /// The client of the node that the query names, or this agent's own.
-fn of_node<'a>(api: &'a Api, query: &Query) -> Result<&'a Handle, Error> {
+fn of_node<'a>(api: &'a Api, query: &Query) -> Result<&'a client::Handle, Error> {
     match (api.client(), query.get("node_id")) {
         (Some(client), None) => Ok(client),
         (Some(client), Some(id)) if NodeId::parse(id) == Some(client.node().id) => Ok(client),
@@ -85,8 +101,8 @@ impl From<client::Error> for Error {
         use client::Error as E;
         let status = match &error {
             E::UnknownAlloc { alloc } => return unknown(alloc),
-            E::NotStarted { .. } | E::NoFile { .. } => StatusCode::NOT_FOUND,
-            E::SecretPath { .. } | E::Linked { .. } => StatusCode::FORBIDDEN,
+            E::NotStarted { .. } | E::NoFile { .. } | E::NotOver { .. } => StatusCode::NOT_FOUND,
+            E::SecretPath { .. } | E::Linked { .. } | E::NoCommands => StatusCode::FORBIDDEN,
             E::UnknownTask { .. }
             | E::UnknownSignal { .. }
             | E::NoSignals { .. }

@@ -70,7 +70,7 @@ impl Kind for Exec {
             args: options::list(&task.config, "args"),
             env: task.env.clone(),
             dir: options::work_dir(&task.config, Path::new("/")),
-            user: self.root.user(task)?,
+            user: Root::user(task),
             network: task.namespace(),
             isolation: Some(self.root.isolation(task)),
         })

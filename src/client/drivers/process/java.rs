@@ -97,7 +97,7 @@ impl Kind for Java {
             args,
             env,
             dir: options::work_dir(&task.config, Path::new("/")),
-            user: self.root.user(task)?,
+            user: Root::user(task),
             network: task.namespace(),
             isolation: Some(self.root.isolation(task)),
         })

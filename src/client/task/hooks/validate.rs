@@ -20,6 +20,10 @@ pub(super) fn run(
     environment: &TaskEnvironment<'_>,
 ) -> Result<Definition, SetupError> {
     let mut problems = Vec::new();
+    let users = &shared.cx.config.options.users;
+    if users.refuses(&task.driver, &task.user) {
+        problems.push(format!("running as user {:?} is disallowed", task.user));
+    }
     let lookup = |name: &str| environment.lookup(name);
     let config = spec::resolve(&task.config, environment.variables(), &lookup).unwrap_or_else(
         |unresolved| {
