@@ -573,7 +573,7 @@ fn discover(
             Some(Place { advertised, bound })
         };
         let http = listeners.http;
-        let advertised = http.map(|http| SocketAddr::new(config.advertise, http.port()));
+        let advertised = cluster::http_address(config, listeners);
         let agent = Itself {
             name: config.name.clone(),
             region: config.region.clone(),
@@ -816,9 +816,8 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         node_pool: "default".into(),
         meta: client.meta.clone(),
         address: config.advertise,
-        http_addr: listeners.http.map_or_else(String::new, |http| {
-            format!("{}:{}", config.advertise, http.port())
-        }),
+        http_addr: cluster::http_address(config, listeners)
+            .map_or_else(String::new, |address| address.to_string()),
         version: env!("CARGO_PKG_VERSION").into(),
         raw_exec: client.raw_exec,
         executable: std::env::current_exe().unwrap_or_else(|_| "trivet".into()),

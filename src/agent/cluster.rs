@@ -10,7 +10,7 @@ use rpc::{
     transport::{Asked, Kind},
     tunnel::{self, Introduction},
 };
-use std::future::Future;
+use std::{future::Future, net::SocketAddr};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -69,6 +69,13 @@ pub(super) fn rpc_address(config: &Config, listeners: &Listeners) -> String {
         address
     };
     config.rpc_advertised.unwrap_or_else(usual).to_string()
+}
+
+/// Where others reach the jobs API of this agent; none when it has none.
+pub(super) fn http_address(config: &Config, listeners: &Listeners) -> Option<SocketAddr> {
+    let bound = listeners.http?;
+    let port = config.http_port_advertised.unwrap_or_else(|| bound.port());
+    Some(SocketAddr::new(config.advertise, port))
 }
 
 /// How the server of this agent hears of others.

@@ -1,6 +1,6 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
-use super::{boot::alloc_dir, listeners::Listeners};
+use super::{boot::alloc_dir, cluster::http_address, listeners::Listeners};
 use config::{CertificatePlace, Config, Ingress, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
@@ -19,7 +19,11 @@ pub(super) fn configuration(config: &Config, listeners: &Listeners) -> Map<Strin
     let shown = json!({
         "ACL": { "Enabled": false },
         "Addresses": { "HTTP": bind, "RPC": config.rpc.ip() },
-        "AdvertiseAddrs": { "HTTP": advertised(http), "RPC": advertised(rpc) },
+        "AdvertiseAddrs": {
+            "HTTP": http_address(config, listeners)
+                .map_or_else(|| advertised(http), |address| address.to_string()),
+            "RPC": advertised(rpc),
+        },
         "BindAddr": bind,
         "Client": client(config),
         "DataDir": config.data_dir,

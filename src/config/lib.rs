@@ -100,6 +100,8 @@ pub struct Config {
     pub logs: Logs,
     /// Address that others and tasks use to reach this machine.
     pub advertise: IpAddr,
+    /// Port of the jobs API for others; none for the one that it listens on.
+    pub http_port_advertised: Option<u16>,
     /// Where the jobs API listens; none when the agent is the catalog alone.
     pub http: Option<SocketAddr>,
     /// Where RPC listens, when this agent runs a server.

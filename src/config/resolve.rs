@@ -86,6 +86,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             "`consul.ingress` is set, and the ingress is off",
         ));
     }
+    let (advertise, http_port_advertised) = advertise(&written, bind, problems);
     let mut config = Config {
         part: written.part,
         dev,
@@ -98,7 +99,8 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
             .unwrap_or_else(|| DATACENTER.into()),
         log_level: written.log_level.clone().unwrap_or_else(|| "info".into()),
         logs: written.logs.resolve(problems),
-        advertise: advertise(&written, bind, problems),
+        advertise,
+        http_port_advertised,
         http,
         rpc,
         rpc_advertised: advertised(&written, "rpc", rpc.port(), problems),
@@ -439,8 +441,12 @@ fn bind_address(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Ip
         .unwrap_or(default)
 }
 
-/// The address of this machine for others.
-fn advertise(written: &Written, bind: IpAddr, problems: &mut Vec<Problem>) -> IpAddr {
+/// The address of this machine for others, and the port of its jobs API if that is another one.
+fn advertise(
+    written: &Written,
+    bind: IpAddr,
+    problems: &mut Vec<Problem>,
+) -> (IpAddr, Option<u16>) {
     let usual = || {
         if bind.is_unspecified() {
             addresses::outward_address().unwrap_or_else(|| Ipv4Addr::LOCALHOST.into())
@@ -449,17 +455,23 @@ fn advertise(written: &Written, bind: IpAddr, problems: &mut Vec<Problem>) -> Ip
         }
     };
     let Some(text) = written.advertise.get("http") else {
-        return usual();
+        return (usual(), None);
     };
     let Some(text) = addresses::filled("advertise.http", text, problems) else {
-        return usual();
+        return (usual(), None);
     };
-    let host = text.parse::<SocketAddr>().map(|address| address.ip());
-    host.or_else(|_| text.parse()).unwrap_or_else(|_| {
-        let message = format!("`advertise.http` is `{text}`, which is no IP address");
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        // Any port is the one that it listens on.
+        let port = Some(address.port()).filter(|port| *port > 0);
+        return (address.ip(), port);
+    }
+    let host = text.parse().unwrap_or_else(|_| {
+        let message =
+            format!("`advertise.http` is `{text}`, which is no IP address, with or without a port");
         problems.push(Problem::new(SOURCE, message));
         usual()
-    })
+    });
+    (host, None)
 }
 
 fn listener(

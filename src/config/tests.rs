@@ -586,6 +586,30 @@ fn options_of_the_older_form_are_settings_of_drivers_and_rules() {
 }
 
 #[test]
+fn the_jobs_api_is_advertised_with_the_port_that_is_written() {
+    let server = "server {\n enabled = true\n}\n";
+    let of = |http: &str| {
+        let (config, problems) =
+            resolved(&format!("{server}advertise {{\n http = \"{http}\"\n}}\n"));
+        let advertised = (config.advertise.to_string(), config.http_port_advertised);
+        (advertised, problems)
+    };
+    for (http, address, port) in [
+        ("10.0.0.7", "10.0.0.7", None),
+        ("10.0.0.7:14646", "10.0.0.7", Some(14_646)),
+        ("10.0.0.7:0", "10.0.0.7", None),
+        ("[2001:db8::1]:80", "2001:db8::1", Some(80)),
+    ] {
+        let expected = ((address.to_owned(), port), String::new());
+        assert_eq!(of(http), expected, "{http}");
+    }
+    let (_, problems) = of("agent.example:80");
+    assert!(problems.contains("`advertise.http` is `agent.example:80`"));
+    let (config, _) = resolved(server);
+    assert_eq!(config.http_port_advertised, None);
+}
+
+#[test]
 fn a_part_runs_what_is_its_own_and_what_is_written() {
     let dev = Written {
         dev: Some(true),

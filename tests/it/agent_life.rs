@@ -116,11 +116,11 @@ async fn every_acknowledged_write_survives_a_kill() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_part_keeps_its_files_where_the_operator_says() {
+async fn each_part_keeps_its_files_and_tells_its_address_as_the_operator_says() {
     let base = tempfile::tempdir().expect("a directory");
     let at = |name: &str| base.path().join(name);
     let more = format!(
-        "server {{\n data_dir = {:?}\n}}\nclient {{\n alloc_dir = {:?}\n state_dir = {:?}\n}}\n",
+        "advertise {{\n http = \"127.0.0.1:14646\"\n}}\nserver {{\n data_dir = {:?}\n}}\nclient {{\n alloc_dir = {:?}\n state_dir = {:?}\n}}\n",
         at("server"),
         at("alloc"),
         at("state")
@@ -144,6 +144,12 @@ async fn each_part_keeps_its_files_where_the_operator_says() {
         shown["Client"]["AllocDir"],
         at("alloc").display().to_string()
     );
+    // What it tells others is as is written too.
+    assert_eq!(shown["AdvertiseAddrs"]["HTTP"], "127.0.0.1:14646");
+    let nodes = http::get(&agent.url("http", "/v1/nodes")).await;
+    let node = nodes[0]["ID"].as_str().expect("a node");
+    let node = http::get(&agent.url("http", &format!("/v1/node/{node}"))).await;
+    assert_eq!(node["HTTPAddr"], "127.0.0.1:14646");
     agent.stop().await;
 }
 
