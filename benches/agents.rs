@@ -69,6 +69,7 @@ async fn measure(agents: usize, time: Duration) {
         gc: jobs::control::GcLimits::default(),
         cluster: server::ClusterConfig::default(),
         serves_alone: false,
+        tuning: server::Tuning::default(),
     };
     let server = Server::start(config, listener).await.unwrap();
     let handle = server.handle();

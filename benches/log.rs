@@ -65,6 +65,7 @@ async fn start(data_dir: &Path) -> Handle {
         oidc_issuer: None,
         gc: jobs::control::GcLimits::default(),
         serves_alone: false,
+        tuning: server::Tuning::default(),
         cluster: server::ClusterConfig::default(),
     };
     let server = Server::start(config, listener).await.unwrap();

@@ -779,6 +779,12 @@ fn server_config(config: &Config, listeners: &Listeners, security: &Security) ->
             autopilot: cluster.map_or_else(Default::default, |server| server.autopilot),
         },
         serves_alone: config.client.is_none(),
+        tuning: cluster.map_or_else(server::Tuning::default, |server| server::Tuning {
+            rhythm: server.scheduling.rhythm,
+            event_buffer: server.scheduling.event_buffer,
+            raft_multiplier: server.scheduling.raft_multiplier,
+            scheduler: server.scheduling.first,
+        }),
     }
 }
 

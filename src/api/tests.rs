@@ -113,6 +113,7 @@ impl Fixture {
             oidc_issuer: None,
             cluster: server::ClusterConfig::default(),
             serves_alone: false,
+            tuning: server::Tuning::default(),
         };
         let server = Server::start(config, listener).await.unwrap();
         let ingress = proxy::Config {

@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 51] = [
+pub(super) const KEYS: [&str; 46] = [
     "disable_update_check",
     "enable_debug",
     "enable_syslog",
@@ -19,13 +19,8 @@ pub(super) const KEYS: [&str; 51] = [
     "client.network_interface",
     "client.network_speed",
     "client.template",
-    "server.default_scheduler_config",
     "server.enabled_schedulers",
-    "server.event_buffer_size",
-    "server.failover_heartbeat_ttl",
-    "server.max_heartbeats_per_second",
     "server.num_schedulers",
-    "server.raft_multiplier",
     "server.raft_protocol",
     "server.rejoin_after_leave",
     "telemetry.allowed_metadata_keys_in_metrics",
@@ -58,10 +53,24 @@ pub(super) const KEYS: [&str; 51] = [
 ];
 
 /// What is said of some of them beside that.
-const WHY: [(&str, &str); 1] = [(
-    "plugin_dir",
-    "all drivers are part of the program, and it starts no others",
-)];
+const WHY: [(&str, &str); 4] = [
+    (
+        "plugin_dir",
+        "all drivers are part of the program, and it starts no others",
+    ),
+    (
+        "server.enabled_schedulers",
+        "the leader decides about every kind of job",
+    ),
+    (
+        "server.num_schedulers",
+        "the leader decides about evaluations in batches, one after the other",
+    ),
+    (
+        "server.rejoin_after_leave",
+        "a server that left joins again when it is started",
+    ),
+];
 
 /// What is said of a key in the log.
 pub(super) fn note(key: &str) -> String {

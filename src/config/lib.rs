@@ -31,6 +31,7 @@ mod reserved;
 mod resilience;
 mod resolve;
 mod retention;
+mod scheduling;
 mod telemetry;
 mod tls;
 mod tree;
@@ -62,6 +63,7 @@ pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use reserved::{Reserved, WrittenReserved};
 pub use resilience::Resilience;
 pub use retention::WrittenRetention;
+pub use scheduling::{Scheduling, WrittenScheduling};
 pub use telemetry::{Receiver, Telemetry, WrittenTelemetry};
 pub use tls::{Https, Joining, RpcSecurity, WrittenTls};
 pub use volumes::HostVolume;
@@ -212,6 +214,8 @@ pub struct Server {
     pub data_dir: Option<PathBuf>,
     /// How long an agent may be silent before its node is down.
     pub lease: Duration,
+    /// How it schedules and listens.
+    pub scheduling: Scheduling,
     /// How it hears of servers in other regions; none when it does not.
     pub gossip: Option<Gossip>,
 }

@@ -262,6 +262,7 @@ fn server(
             "`server.bootstrap_expect` is 0, so the server joins others, and `server.server_join.retry_join` names none",
         ));
     }
+    let lease = lease(written, problems);
     Some(Server {
         bootstrap_expect: u32::try_from(expect).unwrap_or(1),
         join,
@@ -273,7 +274,8 @@ fn server(
             written.server_data_dir.as_deref(),
             problems,
         ),
-        lease: lease(written, problems),
+        lease,
+        scheduling: written.scheduling.resolve(lease, problems),
         gossip: None,
     })
 }

@@ -1,5 +1,5 @@
 use super::*;
-use jobs::model::Span;
+use jobs::model::{SchedulerAlgorithm, SchedulerConfig, Span};
 use std::{collections::BTreeSet, time::Duration};
 
 fn parsed(label: &str, text: &str) -> (Written, Vec<String>) {
@@ -610,6 +610,90 @@ fn the_jobs_api_is_advertised_with_the_port_that_is_written() {
 }
 
 #[test]
+fn a_server_schedules_and_listens_as_is_written() {
+    let of_server = |inner: &str| {
+        let (config, problems) = resolved(&format!("server {{\n enabled = true\n {inner}\n}}\n"));
+        (config.server.unwrap().scheduling, problems, config.notes)
+    };
+    let usual = Scheduling {
+        rhythm: jobs::control::Rhythm::default(),
+        event_buffer: 256,
+        raft_multiplier: 1,
+        first: None,
+    };
+    assert_eq!(of_server(""), (usual, String::new(), Vec::new()));
+    let (found, problems, notes) = of_server(
+        r#"
+ event_buffer_size = 1000
+ failover_heartbeat_ttl = "5m"
+ max_heartbeats_per_second = 50.0
+ raft_multiplier = 5
+ default_scheduler_config {
+   scheduler_algorithm = "spread"
+   memory_oversubscription_enabled = true
+   preemption_config {
+     batch_scheduler_enabled = true
+     system_scheduler_enabled = false
+   }
+ }"#,
+    );
+    assert_eq!((problems.as_str(), notes), ("", Vec::new()));
+    let mut first = SchedulerConfig {
+        scheduler_algorithm: SchedulerAlgorithm::Spread,
+        memory_oversubscription_enabled: true,
+        ..SchedulerConfig::default()
+    };
+    first.preemption_config.batch_scheduler_enabled = true;
+    first.preemption_config.system_scheduler_enabled = false;
+    let expected = Scheduling {
+        rhythm: jobs::control::Rhythm {
+            failover: Some(Duration::from_secs(300)),
+            spacing: Duration::from_millis(20),
+        },
+        event_buffer: 1000,
+        raft_multiplier: 5,
+        first: Some(first),
+    };
+    assert_eq!(found, expected);
+    for (inner, part) in [
+        ("event_buffer_size = 0", "`server.event_buffer_size` is `0`"),
+        ("raft_multiplier = 11", "a whole number from 1 to 10"),
+        (
+            "max_heartbeats_per_second = 0",
+            "`server.max_heartbeats_per_second` is `0`",
+        ),
+        ("failover_heartbeat_ttl = \"1s\"", "it must be from 10 s"),
+        ("failover_heartbeat_ttl = \"soon\"", "is `soon`"),
+        (
+            "default_scheduler_config { scheduler_algorithm = \"best\" }",
+            "it must be `binpack` or `spread`",
+        ),
+        (
+            "default_scheduler_config { pause_eval_broker = \"x\" }",
+            "it must be true or false",
+        ),
+        (
+            "default_scheduler_config { algorithm = \"spread\" }",
+            "unknown key `server.default_scheduler_config.algorithm`",
+        ),
+    ] {
+        let (_, problems, _) = of_server(inner);
+        assert!(problems.contains(part), "{part}: {problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+    let (_, problems, notes) = of_server("num_schedulers = 2\n enabled_schedulers = [\"batch\"]");
+    assert_eq!(problems, "");
+    let reasons = [
+        "the leader decides about evaluations in batches",
+        "every kind of job",
+    ];
+    for (note, reason) in notes.iter().zip(reasons) {
+        assert!(note.contains(reason), "{note}");
+    }
+    assert_eq!(notes.len(), 2);
+}
+
+#[test]
 fn a_part_runs_what_is_its_own_and_what_is_written() {
     let dev = Written {
         dev: Some(true),
@@ -711,6 +795,7 @@ server {
             oidc_issuer: None,
             data_dir: None,
             lease: Duration::from_secs(10),
+            scheduling: Scheduling::default(),
             gossip: Some(Gossip {
                 listen: "127.0.0.2:4648".parse().unwrap(),
                 advertised: None,

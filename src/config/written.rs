@@ -17,6 +17,7 @@ use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
 use super::reserved::WrittenReserved;
 use super::retention::WrittenRetention;
+use super::scheduling::WrittenScheduling;
 use super::telemetry::WrittenTelemetry;
 use super::tls::WrittenTls;
 use super::volumes::{self, HostVolume};
@@ -47,6 +48,7 @@ pub struct Written {
     pub heartbeat_grace: Option<String>,
     pub min_heartbeat_ttl: Option<String>,
     pub retention: WrittenRetention,
+    pub scheduling: WrittenScheduling,
     pub autopilot: WrittenAutopilot,
     pub oidc_issuer: Option<String>,
     pub ignored: Vec<String>,
@@ -245,6 +247,7 @@ impl Written {
             heartbeat_grace: other.heartbeat_grace.or(self.heartbeat_grace),
             min_heartbeat_ttl: other.min_heartbeat_ttl.or(self.min_heartbeat_ttl),
             retention: self.retention.merge(other.retention),
+            scheduling: self.scheduling.merge(other.scheduling),
             autopilot: self.autopilot.merge(other.autopilot),
             oidc_issuer: other.oidc_issuer.or(self.oidc_issuer),
             ignored,
@@ -491,8 +494,16 @@ impl Written {
                 key if WrittenRetention::KEYS.contains(&key) => {
                     self.retention.take(&inner, reader);
                 }
+                key if WrittenScheduling::KEYS.contains(&key) => {
+                    self.scheduling.take(inner, reader);
+                }
                 _ => {
-                    let known = [&SERVER[..], &WrittenRetention::KEYS].concat();
+                    let keys = [
+                        &SERVER[..],
+                        &WrittenRetention::KEYS,
+                        &WrittenScheduling::KEYS,
+                    ];
+                    let known = keys.concat();
                     reader.unknown(&inner, "server", &known);
                 }
             }

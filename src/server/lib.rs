@@ -27,8 +27,8 @@ mod variables;
 mod webhooks;
 
 use jobs::{
-    control::{Broker, GcLimits, Heartbeats, Locks},
-    model::AutopilotConfig,
+    control::{Broker, GcLimits, Heartbeats, Locks, Rhythm},
+    model::{AutopilotConfig, SchedulerConfig},
 };
 use mesh::lifetimes::Lifetimes;
 use parking_lot::Mutex;
@@ -123,6 +123,33 @@ pub struct Config {
     pub cluster: ClusterConfig,
     /// The agent runs no tasks, so the servers tell the catalog of its node.
     pub serves_alone: bool,
+    /// What is seldom set.
+    pub tuning: Tuning,
+}
+
+/// What is seldom set.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// How often nodes are to be heard.
+    pub rhythm: Rhythm,
+    /// Entries of the log whose events are kept for those who follow along; at least 1.
+    pub event_buffer: usize,
+    /// What the times of elections and heartbeats of the log are multiplied by; at least 1.
+    pub raft_multiplier: u32,
+    /// How the servers schedule until somebody says otherwise: a leader writes it where the state
+    /// has nothing of it yet; none for the usual.
+    pub scheduler: Option<SchedulerConfig>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            rhythm: Rhythm::default(),
+            event_buffer: events::BATCHES_MAX,
+            raft_multiplier: 1,
+            scheduler: None,
+        }
+    }
 }
 
 /// A server's place among others.
@@ -270,7 +297,15 @@ impl Core {
             name: config.name.clone(),
             begins_alone: config.cluster.expect == 1,
             security: config.cluster.security.clone(),
+            multiplier: config.tuning.raft_multiplier,
         }
+    }
+
+    /// How long an agent that begins to be heard now may be silent.
+    fn lease(&self) -> Duration {
+        let Config { lease, tuning, .. } = &self.config;
+        let nodes = self.heartbeats.lock().count();
+        tuning.rhythm.lease(*lease, nodes)
     }
 
     fn new(
@@ -281,6 +316,7 @@ impl Core {
     ) -> Result<(Self, mpsc::Receiver<Requested>), StartError> {
         let threads = |source| StartError::Threads { source };
         let (pipes, requested) = mpsc::channel(PIPES_MAX);
+        let events = Arc::new(Events::new(config.tuning.event_buffer));
         let core = Self {
             heartbeats: Mutex::new(Heartbeats::new(config.lease, ids())),
             directory: Directory::new(&config.cluster.join),
@@ -310,7 +346,7 @@ impl Core {
             records: Records::default(),
             rollout_turn: tokio::sync::Mutex::default(),
             history: History::default(),
-            events: Arc::default(),
+            events,
             streams: Streams::default(),
             role: watch::Sender::default(),
             tunnels: Tunnels::default(),

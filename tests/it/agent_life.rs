@@ -120,7 +120,7 @@ async fn each_part_keeps_its_files_and_tells_its_address_as_the_operator_says() 
     let base = tempfile::tempdir().expect("a directory");
     let at = |name: &str| base.path().join(name);
     let more = format!(
-        "advertise {{\n http = \"127.0.0.1:14646\"\n}}\nserver {{\n data_dir = {:?}\n}}\nclient {{\n alloc_dir = {:?}\n state_dir = {:?}\n}}\n",
+        "advertise {{\n http = \"127.0.0.1:14646\"\n}}\nserver {{\n data_dir = {:?}\n raft_multiplier = 2\n default_scheduler_config {{\n scheduler_algorithm = \"spread\"\n }}\n}}\nclient {{\n alloc_dir = {:?}\n state_dir = {:?}\n}}\n",
         at("server"),
         at("alloc"),
         at("state")
@@ -150,6 +150,22 @@ async fn each_part_keeps_its_files_and_tells_its_address_as_the_operator_says() 
     let node = nodes[0]["ID"].as_str().expect("a node");
     let node = http::get(&agent.url("http", &format!("/v1/node/{node}"))).await;
     assert_eq!(node["HTTPAddr"], "127.0.0.1:14646");
+
+    // A new cluster schedules as is written, until somebody says otherwise.
+    let scheduler = "/v1/operator/scheduler/configuration";
+    let is = |wanted: &'static str| {
+        move |answer: &Value| {
+            let found = &answer["SchedulerConfig"]["SchedulerAlgorithm"];
+            (*found == wanted).then_some(())
+        }
+    };
+    agent.wait(scheduler, is("spread")).await;
+    let other = json!({ "SchedulerAlgorithm": "binpack" });
+    http::put(&agent.url("http", scheduler), &other).await;
+    agent.stop().await;
+    agent.start_again().await;
+    let kept = http::get(&agent.url("http", scheduler)).await;
+    assert_eq!(is("binpack")(&kept), Some(()), "{kept}");
     agent.stop().await;
 }
 

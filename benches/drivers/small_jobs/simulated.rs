@@ -44,6 +44,7 @@ async fn measure(jobs: usize, submitters: usize, agents: usize) {
         datacenter: "dc1".into(),
         region: "global".into(),
         serves_alone: false,
+        tuning: server::Tuning::default(),
         rpc_address: address.to_string(),
         lease: Config::LEASE,
         oidc_issuer: None,

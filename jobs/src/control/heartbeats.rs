@@ -18,18 +18,49 @@ const STEP_NANOS: i64 = 250_000_000;
 /// Most nodes taken down by one command; the rest follows in the next one.
 pub const NODES_DOWN_MAX: usize = 1_024;
 
+/// Heartbeats of an agent while its lease lasts.
+const BEATS: u32 = 3;
+/// The longest that a node may be silent, however many there are.
+const LEASE_MAX: Duration = Duration::from_secs(3600);
+
+/// How often nodes are to be heard.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rhythm {
+    /// How long nodes may be silent after a server began to lead, at least; none for as long as
+    /// ever.
+    pub failover: Option<Duration>,
+    /// Between two heartbeats, whichever nodes they are of; zero for as many as there are.
+    pub spacing: Duration,
+}
+
+impl Rhythm {
+    /// How long each of so many nodes may be silent: `lease`, or as long as it takes to hear all of
+    /// them with that spacing.
+    pub fn lease(&self, lease: Duration, nodes: usize) -> Duration {
+        let nodes = u32::try_from(nodes).unwrap_or(u32::MAX);
+        let round = self.spacing.saturating_mul(BEATS).saturating_mul(nodes);
+        lease.max(round.min(LEASE_MAX))
+    }
+
+    /// The same of nodes that are heard for the first time since a server began to lead.
+    pub fn first_lease(&self, lease: Duration, nodes: usize) -> Duration {
+        let failover = self.failover.unwrap_or(Duration::ZERO);
+        self.lease(lease, nodes).max(failover)
+    }
+}
+
 /// Leases of nodes: one that is not renewed in time takes its node down.
 #[derive(Debug)]
 pub struct Heartbeats {
     lease: Duration,
     ids: Ids,
-    /// Node id to the end of its lease.
-    leases: BTreeMap<NodeId, Timestamp>,
+    /// Node id to the end of its lease, and how long that is.
+    leases: BTreeMap<NodeId, (Timestamp, Duration)>,
     by_end: BTreeSet<(Timestamp, NodeId)>,
 }
 
 impl Heartbeats {
-    /// Leases last `lease`; ids of new evaluations come from `ids`.
+    /// Leases last `lease` until a node is heard; ids of new evaluations come from `ids`.
     pub fn new(lease: Duration, ids: Ids) -> Self {
         Self {
             lease,
@@ -45,9 +76,14 @@ impl Heartbeats {
         self.by_end.clear();
         for node in state.nodes("") {
             if node.status != NodeStatus::Down {
-                self.set(node.id, now + failover_lease);
+                self.set(node.id, now, failover_lease);
             }
         }
+    }
+
+    /// Nodes that have a lease.
+    pub fn count(&self) -> usize {
+        self.leases.len()
     }
 
     /// Starts leases of nodes that became known or ready.
@@ -59,18 +95,24 @@ impl Heartbeats {
             if change.after.is_none() || node.status == NodeStatus::Down {
                 self.end(node.id);
             } else if !self.leases.contains_key(&node.id) {
-                self.set(node.id, now + self.lease);
+                self.set(node.id, now, self.lease);
             }
         }
     }
 
-    /// Renews a lease. A node that was down becomes ready again by the action. Unknown nodes are
+    /// Renews a lease, for as long as its agent was told. A node that was down becomes ready again by the action. Unknown nodes are
     /// ignored: they must register first.
-    pub fn on_beat(&mut self, now: Timestamp, node_id: NodeId, state: &Snapshot) -> Vec<Action> {
+    pub fn on_beat(
+        &mut self,
+        now: Timestamp,
+        node_id: NodeId,
+        lease: Duration,
+        state: &Snapshot,
+    ) -> Vec<Action> {
         let Some(node) = state.node(node_id) else {
             return Vec::new();
         };
-        self.set(node_id, now + self.lease);
+        self.set(node_id, now, lease);
         if node.status == NodeStatus::Ready {
             return Vec::new();
         }
@@ -91,9 +133,10 @@ impl Heartbeats {
         while self.by_end.first().is_some_and(|(end, _)| *end <= now)
             && let Some((end, node_id)) = self.by_end.pop_first()
         {
-            self.leases.remove(&node_id);
+            let ended = self.leases.remove(&node_id);
             if now.since(end) > LATE {
-                self.set(node_id, now + self.lease / 2);
+                let lease = ended.map_or(self.lease, |(_, lease)| lease);
+                self.set(node_id, now, lease / 2);
                 continue;
             }
             let up = state
@@ -120,16 +163,16 @@ impl Heartbeats {
         self.by_end.first().map(|(end, _)| *end)
     }
 
-    fn set(&mut self, node_id: NodeId, end: Timestamp) {
-        let end = next_step(end);
-        if let Some(before) = self.leases.insert(node_id, end) {
+    fn set(&mut self, node_id: NodeId, now: Timestamp, lease: Duration) {
+        let end = next_step(now + lease);
+        if let Some((before, _)) = self.leases.insert(node_id, (end, lease)) {
             self.by_end.remove(&(before, node_id));
         }
         self.by_end.insert((end, node_id));
     }
 
     fn end(&mut self, node_id: NodeId) {
-        if let Some(end) = self.leases.remove(&node_id) {
+        if let Some((end, _)) = self.leases.remove(&node_id) {
             self.by_end.remove(&(end, node_id));
         }
     }
@@ -153,6 +196,57 @@ mod tests {
 
     const START: Timestamp = Timestamp::from_secs(1);
     const LEASE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn the_more_nodes_there_are_the_longer_each_may_be_silent() {
+        let seconds = Duration::from_secs;
+        let rhythm = |failover: Option<u64>, per_second: u32| Rhythm {
+            failover: failover.map(seconds),
+            spacing: seconds(1).checked_div(per_second).unwrap_or_default(),
+        };
+        // Bounds, nodes, and how long one may be silent, and for the first time, seconds.
+        for (rhythm, nodes, lease, first) in [
+            (Rhythm::default(), 1_000_000, 10, 10),
+            (rhythm(Some(300), 0), 5, 10, 300),
+            (rhythm(None, 50), 5, 10, 10),
+            (rhythm(None, 50), 166, 10, 10),
+            (rhythm(None, 50), 1000, 60, 60),
+            (rhythm(Some(30), 50), 1000, 60, 60),
+            (rhythm(Some(300), 50), 1000, 60, 300),
+            (rhythm(None, 1), 1_000_000, 3600, 3600),
+        ] {
+            assert_eq!(rhythm.lease(LEASE, nodes), seconds(lease), "{rhythm:?}");
+            let found = rhythm.first_lease(LEASE, nodes);
+            assert_eq!(found, seconds(first), "{rhythm:?}");
+        }
+    }
+
+    #[test]
+    fn a_node_may_be_silent_for_as_long_as_it_was_told() {
+        let mut state = State::default();
+        let at = Stamp {
+            index: 1,
+            ..Stamp::default()
+        };
+        let node = Node {
+            id: NodeId::named("n"),
+            status: NodeStatus::Ready,
+            ..Node::default()
+        };
+        let command = Command::UpsertNode(Box::new(node));
+        state.apply(at, command).unwrap();
+        let state = state.snapshot();
+        let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
+        heartbeats.restore(START, 3 * LEASE, &state);
+        assert_eq!(heartbeats.next_tick(), Some(START + 3 * LEASE));
+        heartbeats.on_beat(START, NodeId::named("n"), 6 * LEASE, &state);
+        assert_eq!(heartbeats.next_tick(), Some(START + 6 * LEASE));
+        // What the server slept away is half of that.
+        let awake = START + 600 * LEASE;
+        assert!(heartbeats.on_tick(awake, &state).is_empty());
+        assert_eq!(heartbeats.next_tick(), Some(awake + 3 * LEASE));
+        assert_eq!(heartbeats.count(), 1);
+    }
 
     #[test]
     fn a_node_is_not_taken_down_because_the_server_stood_still() {
@@ -179,7 +273,12 @@ mod tests {
         assert_eq!(heartbeats.next_tick(), Some(awake + LEASE / 2));
         assert!(
             heartbeats
-                .on_beat(awake + Duration::from_nanos(1), NodeId::named("n"), &state)
+                .on_beat(
+                    awake + Duration::from_nanos(1),
+                    NodeId::named("n"),
+                    LEASE,
+                    &state
+                )
                 .is_empty()
         );
         // In time, and nothing was heard.
@@ -212,7 +311,7 @@ mod tests {
         let mut heartbeats = Heartbeats::new(LEASE, Ids::from_seed(1));
         for number in 0..NODES {
             let at = START + Duration::from_micros(400 * (number + 1));
-            heartbeats.on_beat(at, NodeId::named(&number.to_string()), &state);
+            heartbeats.on_beat(at, NodeId::named(&number.to_string()), LEASE, &state);
         }
         let due = heartbeats.next_tick().unwrap();
         let actions = heartbeats.on_tick(due, &state);

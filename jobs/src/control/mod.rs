@@ -24,7 +24,7 @@ pub use broker::{
 pub use deployments::Deployments;
 pub use drains::Drains;
 pub use gc::{COLLECTED_MAX, Gc, GcLimits, LOOKED_MAX, STEP_PAUSE};
-pub use heartbeats::{Heartbeats, NODES_DOWN_MAX};
+pub use heartbeats::{Heartbeats, NODES_DOWN_MAX, Rhythm};
 pub use locks::{Locks, RenewError};
 pub use periodic::Periodic;
 

@@ -31,6 +31,8 @@ use std::{
 
 const START: Timestamp = Timestamp::from_secs(1_000);
 const SECOND: Duration = Duration::from_secs(1);
+/// How long a node may be silent.
+const LEASE: Duration = Duration::from_secs(30);
 /// Evaluations decided about in one go.
 const BATCH: usize = 16;
 /// More turns than any script needs.
@@ -79,7 +81,7 @@ impl World {
             blocked: Blocked::default(),
             deployments: Deployments::new(Ids::from_seed(seed | 1 << 40)),
             drains: Drains::new(Ids::from_seed(seed | 5 << 40)),
-            heartbeats: Heartbeats::new(30 * SECOND, Ids::from_seed(seed | 2 << 40)),
+            heartbeats: Heartbeats::new(LEASE, Ids::from_seed(seed | 2 << 40)),
             gc: Gc::new(GcLimits::default()),
             jobs: BTreeMap::new(),
             prepared: VecDeque::new(),
@@ -457,6 +459,7 @@ impl World {
                     let actions = self.heartbeats.on_beat(
                         self.now,
                         NodeId::named(node),
+                        LEASE,
                         self.state.current(),
                     );
                     self.act(actions);
@@ -765,7 +768,9 @@ impl World {
             if silent.contains(&id.label().as_str()) {
                 continue;
             }
-            let actions = self.heartbeats.on_beat(self.now, id, self.state.current());
+            let actions = self
+                .heartbeats
+                .on_beat(self.now, id, LEASE, self.state.current());
             self.act(actions);
         }
     }

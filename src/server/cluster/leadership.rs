@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{leader, voters};
 use crate::{
-    Core, STOP_TIMEOUT,
+    Config, Core, STOP_TIMEOUT,
     data_planes::Agent,
     log::{begin_term, raft::Raft},
     sessions::follow,
@@ -153,6 +153,8 @@ fn begin(core: &Core) {
         .filter(|node| node.status == NodeStatus::Ready)
         .map(|node| node.id)
         .collect();
+    let Config { lease, tuning, .. } = &core.config;
+    let lease = tuning.rhythm.lease(*lease, ready.len());
     let mut awaited: BTreeSet<Agent> = ready.iter().copied().map(Agent::Node).collect();
     core.traffic.begin(ready);
     let servers = core.raft.configuration();
@@ -160,7 +162,7 @@ fn begin(core: &Core) {
         let names = servers.into_iter().map(|server| server.name);
         awaited.extend(names.filter(|name| !name.is_empty()).map(Agent::Server));
     }
-    core.data_planes.begin(awaited, core.config.lease);
+    core.data_planes.begin(awaited, lease);
     if let Ok(raft) = core.raft.raft() {
         core.history.is_of(&raft.cluster());
     }

@@ -5,7 +5,7 @@
 //! silent is taken out where the others can do without it (`autopilot`).
 
 use jobs::{
-    model::{AutopilotConfig, NodeStatus},
+    model::{AutopilotConfig, NodeStatus, SchedulerConfig},
     state::Command,
 };
 use rpc::members::Member;
@@ -145,6 +145,31 @@ pub(super) async fn raise_rules(core: &Core) -> bool {
     core.published.current().version >= Version::SUPPORTED
 }
 
+/// Writes how the servers schedule as this agent is told it, where nobody said it yet.
+async fn store_scheduling(core: &Core) {
+    let found = core
+        .published
+        .current()
+        .jobs
+        .scheduler_config()
+        .modify_index;
+    let Some(config) = core.config.tuning.scheduler else {
+        return;
+    };
+    if found != SchedulerConfig::UNCHANGED {
+        return;
+    }
+    let command = Command::SetSchedulerConfig {
+        config,
+        expected: Some(found),
+    };
+    match core.raft.propose(command.into()).await {
+        // An operator may have been faster.
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the settings of scheduling are not written yet"),
+    }
+}
+
 /// Writes how the servers look after their group as this agent is told it, where nobody said it
 /// yet. Where that is the default, nothing has to be written.
 async fn store_settings(core: &Core) {
@@ -188,6 +213,7 @@ pub(super) async fn run(core: Arc<Core>, stop: CancellationToken) {
             }
         }
         store_settings(&core).await;
+        store_scheduling(&core).await;
         let config = *core.published.current().jobs.autopilot_config();
         let health = autopilot::look(&core);
         let change = match is_changing {

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 
 use super::{Snapshot, log::published::Commit};
 
-/// Batches that are kept.
-const BATCHES_MAX: usize = 256;
-/// Events that are kept in all batches together.
+/// Batches that are kept unless the operator says so.
+pub(crate) const BATCHES_MAX: usize = 256;
+/// Events that are kept in all batches together; in more batches than usual as many more.
 const EVENTS_MAX: usize = 8192;
 
 /// What an event is about.
@@ -179,8 +179,10 @@ struct Kept {
 }
 
 /// The latest events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Events {
+    /// Batches that are kept; at least 1.
+    batches_max: usize,
     kept: Mutex<Kept>,
     /// Number of the next batch.
     next: watch::Sender<u64>,
@@ -206,7 +208,27 @@ pub struct Follower {
     at: u64,
 }
 
+impl Default for Events {
+    fn default() -> Self {
+        Self::new(BATCHES_MAX)
+    }
+}
+
 impl Events {
+    /// Nothing yet, of so many batches at most.
+    pub(crate) fn new(batches_max: usize) -> Self {
+        Self {
+            batches_max: batches_max.max(1),
+            kept: Mutex::default(),
+            next: watch::Sender::default(),
+        }
+    }
+
+    fn events_max(&self) -> usize {
+        let most = EVENTS_MAX.saturating_mul(self.batches_max);
+        EVENTS_MAX.max(most / BATCHES_MAX)
+    }
+
     /// Takes note of an applied entry.
     pub(crate) fn record(&self, commit: &Commit) {
         let mut kept = self.kept.lock();
@@ -218,7 +240,7 @@ impl Events {
         kept.events += events.len();
         let index = commit.at.index;
         kept.batches.push_back(Arc::new(Batch { index, events }));
-        while kept.batches.len() > BATCHES_MAX || kept.events > EVENTS_MAX {
+        while kept.batches.len() > self.batches_max || kept.events > self.events_max() {
             // The newest batch stays, however large it is.
             if kept.batches.len() == 1 {
                 break;

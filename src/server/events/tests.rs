@@ -129,6 +129,23 @@ async fn what_is_kept_is_bounded_and_who_is_too_slow_is_told() {
 }
 
 #[tokio::test]
+async fn as_many_entries_are_kept_as_the_operator_wants() {
+    for most in [1, 3, BATCHES_MAX + 2] {
+        let mut world = World {
+            events: Arc::new(Events::new(most)),
+            ..World::default()
+        };
+        for at in 0..BATCHES_MAX + 5 {
+            world.put_key(&at.to_string());
+        }
+        assert_eq!(world.events.kept.lock().batches.len(), most);
+        let mut oldest = world.events.follow(Start::Oldest);
+        let first = (BATCHES_MAX + 6 - most) as u64;
+        assert_eq!(next(&mut oldest).await.unwrap().index, first);
+    }
+}
+
+#[tokio::test]
 async fn events_of_few_large_entries_are_bounded_too() {
     let mut world = World::default();
     for at in 0..4 {

@@ -236,6 +236,7 @@ mod tests {
             name: "one".into(),
             begins_alone: true,
             security: rpc::security::Security::Plain,
+            multiplier: 1,
         };
         let gate = Gate::open(options, Arc::clone(&published)).await.unwrap();
         let unknown = Version::SUPPORTED.next();

@@ -16,7 +16,9 @@ impl Controller for Leases {
 
     fn restore(&mut self, now: Timestamp, snapshot: &Snapshot) -> Vec<Action> {
         // Agents find a restarted server within one lease.
-        let lease = self.0.config.lease;
+        let config = &self.0.config;
+        let nodes = snapshot.jobs.nodes("").count();
+        let lease = config.tuning.rhythm.first_lease(config.lease, nodes);
         let mut heartbeats = self.0.heartbeats.lock();
         heartbeats.restore(now, lease, &snapshot.jobs);
         Vec::new()

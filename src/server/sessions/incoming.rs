@@ -77,11 +77,10 @@ pub(super) async fn run(
 /// Renews the leases.
 async fn on_heard(core: &Core, agent: &Agent) {
     if agent.data_plane {
-        core.data_planes
-            .on_heard(&agent.agent_id, core.config.lease);
+        core.data_planes.on_heard(&agent.agent_id, agent.lease);
     }
     if agent.counts {
-        core.traffic.on_heard(&agent.agent_id, core.config.lease);
+        core.traffic.on_heard(&agent.agent_id, agent.lease);
     }
     let Some(node_id) = agent.node_id else {
         return;
@@ -90,7 +89,7 @@ async fn on_heard(core: &Core, agent: &Agent) {
     let actions = core
         .heartbeats
         .lock()
-        .on_beat(now(), node_id, &snapshot.jobs);
+        .on_beat(now(), node_id, agent.lease, &snapshot.jobs);
     core.heartbeats_moved.notify_one();
     if !actions.is_empty() {
         loops::carry_out(core, actions, &CancellationToken::new()).await;

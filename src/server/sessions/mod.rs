@@ -46,6 +46,8 @@ struct Agent {
     counts: bool,
     /// The rules that it was told to derive by.
     rules: Version,
+    /// How long it was told that it may be silent.
+    lease: Duration,
     held: Held,
     stream: Arc<Stream>,
 }
@@ -107,17 +109,17 @@ async fn open(core: &Core, mut hello: Hello, rules: Version) -> Result<Agent, ad
     }
     let key = Key::new(&hello.agent_id, node_id);
     let stream = core.streams.open(&key, &hello)?;
+    let lease = core.lease();
     if hello.data_plane {
         let place = (node_id, hello.server.as_deref());
         core.data_planes
-            .on_hello(&hello.agent_id, place, hello.confirmed, core.config.lease);
+            .on_hello(&hello.agent_id, place, hello.confirmed, lease);
     } else {
         let server = hello.server.as_deref();
         core.data_planes.on_no_plane(node_id, server);
     }
     if hello.counts {
-        core.traffic
-            .on_hello(&hello.agent_id, node_id, core.config.lease);
+        core.traffic.on_hello(&hello.agent_id, node_id, lease);
     } else if let Some(node_id) = node_id {
         core.traffic.on_no_ingress(node_id);
     }
@@ -127,6 +129,7 @@ async fn open(core: &Core, mut hello: Hello, rules: Version) -> Result<Agent, ad
         data_plane: hello.data_plane,
         counts: hello.counts,
         rules,
+        lease,
         held: hello.held,
         stream,
     })

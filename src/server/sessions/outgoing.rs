@@ -82,7 +82,7 @@ impl Outgoing<'_> {
 
     /// Welcomes the agent and sends what it does not hold.
     async fn begin(&mut self) -> Result<(), Gone> {
-        let lease_ms = u64::try_from(self.core.config.lease.as_millis()).unwrap_or(u64::MAX);
+        let lease_ms = u64::try_from(self.agent.lease.as_millis()).unwrap_or(u64::MAX);
         let history = self.core.history.id();
         self.send(ToClient::Welcome {
             lease_ms,

@@ -49,6 +49,10 @@ struct Running {
 
 impl Running {
     async fn start(directory: &Path, lease: Duration) -> Self {
+        Self::start_tuned(directory, lease, crate::Tuning::default()).await
+    }
+
+    async fn start_tuned(directory: &Path, lease: Duration, tuning: crate::Tuning) -> Self {
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap())
             .await
             .unwrap();
@@ -64,6 +68,7 @@ impl Running {
             oidc_issuer: None,
             cluster: crate::ClusterConfig::default(),
             serves_alone: false,
+            tuning,
         };
         let server = Server::start(config, listener).await.unwrap();
         let handle = server.handle();
@@ -623,6 +628,33 @@ async fn answer_by_newer_rules(server: &Running, hello: &Hello) -> ToClient {
         }
     };
     timeout(LONG, answer).await.expect("the rules of before")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_more_agents_there_are_the_longer_they_may_be_silent() {
+    let directory = tempfile::tempdir().unwrap();
+    let tuning = crate::Tuning {
+        rhythm: jobs::control::Rhythm {
+            spacing: LEASE,
+            ..jobs::control::Rhythm::default()
+        },
+        ..crate::Tuning::default()
+    };
+    let server = Running::start_tuned(directory.path(), LEASE, tuning).await;
+    let mut told = Vec::new();
+    let mut agents = Vec::new();
+    for id in ["a", "b", "c"] {
+        let mut agent = Agent::connect(&server, hello(id, id)).await;
+        let ToClient::Welcome { lease_ms, .. } = agent.next().await else {
+            panic!("expected a welcome");
+        };
+        told.push(Duration::from_millis(lease_ms));
+        agents.push(agent);
+    }
+    // Three heartbeats of each that was there before.
+    assert!(told[0] >= LEASE && told[1] >= 3 * LEASE, "{told:?}");
+    assert!(told[2] >= 6 * LEASE, "{told:?}");
+    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -208,6 +208,7 @@ pub(super) fn alone(directory: &Path) -> Options {
         name: "one".into(),
         begins_alone: true,
         security: Security::Plain,
+        multiplier: 1,
     }
 }
 

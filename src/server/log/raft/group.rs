@@ -14,7 +14,7 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    ELECTION_MAX_MS, Raft, Voter,
+    Raft, Voter,
     types::{ServerNode, Types},
 };
 
@@ -333,7 +333,7 @@ impl Raft {
         let runtime = self.library.runtime_config();
         runtime.heartbeat(false);
         runtime.elect(false);
-        sleep(Duration::from_millis(ELECTION_MAX_MS + 20)).await;
+        sleep(self.election_max + Duration::from_millis(20)).await;
         let asked = self
             .pool
             .call(&server.address, Call::Elect, Vec::new(), TRANSFER_TIMEOUT);

@@ -125,6 +125,8 @@ pub(crate) struct Options {
     pub(crate) begins_alone: bool,
     /// How other servers are reached.
     pub(crate) security: Security,
+    /// What the times of elections and heartbeats are multiplied by; at least 1.
+    pub(crate) multiplier: u32,
 }
 
 /// The running log.
@@ -141,6 +143,8 @@ pub(crate) struct Raft {
     transfers: Arc<AtomicBool>,
     pool: Pool,
     contacts: Contacts,
+    /// The longest time without a word of the leader after which a server stands for election.
+    election_max: Duration,
     _threads: Arc<Threads>,
 }
 
@@ -194,6 +198,7 @@ impl Raft {
         };
         let (pool, cluster) = (peers.pool.clone(), Arc::clone(&peers.cluster));
         let contacts = Arc::clone(&peers.contacts);
+        let multiplier = options.multiplier.max(1);
         let starting = handle.spawn(async move {
             let opening = {
                 let (directory, published) = (options.directory.clone(), Arc::clone(&published));
@@ -218,6 +223,7 @@ impl Raft {
             transfers: Arc::default(),
             pool,
             contacts,
+            election_max: Duration::from_millis(ELECTION_MAX_MS).saturating_mul(multiplier),
             _threads: Arc::new(threads),
         })
     }
@@ -353,14 +359,15 @@ async fn server_id(opened: &mut Opened, directory: &Path) -> Result<u64, StartEr
 }
 
 /// Settings of the library, with their reasons.
-fn settings() -> openraft::Config {
+fn settings(multiplier: u32) -> openraft::Config {
+    let times = u64::from(multiplier.max(1));
     openraft::Config {
         cluster_name: "trivet".into(),
         // Appends that take longer are waited for by `network`.
-        heartbeat_interval: 150,
+        heartbeat_interval: 150 * times,
         // A follower first waits out a lease of the maximum, then elects: together below 2 s.
-        election_timeout_min: ELECTION_MIN_MS,
-        election_timeout_max: ELECTION_MAX_MS,
+        election_timeout_min: ELECTION_MIN_MS * times,
+        election_timeout_max: ELECTION_MAX_MS * times,
         // The last part of a snapshot is answered only when all of it is loaded.
         install_snapshot_timeout: 60_000,
         // Only as far behind may a new voter be when it starts to count.
@@ -386,7 +393,7 @@ async fn start_library(
         file,
         machine,
     } = opened;
-    let config = settings()
+    let config = settings(options.multiplier)
         .validate()
         .map_err(|error| StartError::library(&error))?;
     let snapshot_index = machine.applied_index();
