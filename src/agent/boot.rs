@@ -818,6 +818,8 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         kill_timeout_max: client.kill_timeout_max,
         takes_commands: client.takes_commands,
         options: client.options.clone(),
+        artifact: client.artifact,
+        template: client.template.clone(),
         node_class: client.node_class.clone(),
         node_pool: "default".into(),
         meta: client.meta.clone(),

@@ -45,6 +45,9 @@ pub struct AgentArguments {
     /// Write logs as objects
     #[arg(long)]
     pub log_json: bool,
+    /// Say in logs where in the program they come from
+    #[arg(long, hide = true)]
+    pub log_include_location: bool,
     /// Name of this machine
     #[arg(long, value_name = "NAME")]
     pub node: Option<String>,
@@ -122,12 +125,7 @@ pub struct UnheededFlags {
 }
 
 impl UnheededFlags {
-    const SWITCHES: [&str; 4] = [
-        "dev-connect",
-        "log-include-location",
-        "rejoin",
-        "vault-enabled",
-    ];
+    const SWITCHES: [&str; 3] = ["dev-connect", "rejoin", "vault-enabled"];
     const WITH_VALUES: [&str; 13] = [
         "alloc-mounts-dir",
         "host-volume-plugin-dir",

@@ -1,4 +1,4 @@
-use config::{Bridge, Collection, HostVolume, Options, Plugins};
+use config::{ArtifactLimits, Bridge, Collection, HostVolume, Options, Plugins, TemplateRules};
 use jobs::model::NodeId;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -63,6 +63,10 @@ pub struct Config {
     pub takes_commands: bool,
     /// Rules about what this machine offers, and to whom.
     pub options: Options,
+    /// What fetching a file may cost.
+    pub artifact: ArtifactLimits,
+    /// How templates of jobs are rendered.
+    pub template: TemplateRules,
     /// When ended allocations give their directories back.
     pub collection: Collection,
     /// Stop every task and remove every directory when the client stops.

@@ -100,6 +100,11 @@ fn output(logs: &Logs) -> Output {
     let file = logs.file.clone();
     Output {
         is_json: logs.is_json,
+        has_location: logs.has_location,
+        facility: logs
+            .system
+            .as_ref()
+            .and_then(|system| telemetry::facility(&system.facility)),
         file: file.map(|file| Place {
             path: file.path,
             bytes_max: file.bytes_max,
@@ -134,6 +139,7 @@ fn written(arguments: AgentArguments) -> Written {
         log_level: arguments.log_level,
         logs: WrittenLogs {
             log_json: arguments.log_json.then_some(true),
+            log_include_location: arguments.log_include_location.then_some(true),
             ..WrittenLogs::default()
         },
         name: arguments.node,

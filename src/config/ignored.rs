@@ -3,22 +3,34 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 46] = [
+pub(super) const KEYS: [&str; 58] = [
     "disable_update_check",
     "enable_debug",
-    "enable_syslog",
-    "log_include_location",
     "plugin_dir",
     "reporting",
-    "syslog_facility",
-    "ui",
-    "client.artifact",
+    "ui.consul",
+    "ui.content_security_policy",
+    "ui.label.background_color",
+    "ui.label.text_color",
+    "ui.vault",
+    "client.artifact.disable_artifact_inspection",
+    "client.artifact.disable_filesystem_isolation",
+    "client.artifact.filesystem_isolation_extra_paths",
+    "client.artifact.gcs_timeout",
+    "client.artifact.hg_timeout",
+    "client.artifact.set_environment_variables",
     "client.cni_config_dir",
     "client.cni_path",
     "client.host_network",
     "client.network_interface",
     "client.network_speed",
-    "client.template",
+    "client.template.block_query_wait",
+    "client.template.block_query_wait_time",
+    "client.template.consul_retry",
+    "client.template.disable_file_sandbox",
+    "client.template.max_stale",
+    "client.template.nomad_retry",
+    "client.template.vault_retry",
     "server.enabled_schedulers",
     "server.num_schedulers",
     "server.raft_protocol",
@@ -52,8 +64,36 @@ pub(super) const KEYS: [&str; 46] = [
     "vault",
 ];
 
+const NO_SUCH_SOURCE: &str = "artifacts do not come from there";
+
 /// What is said of some of them beside that.
-const WHY: [(&str, &str); 4] = [
+const WHY: [(&str, &str); 12] = [
+    (
+        "enable_debug",
+        "the program has no profiles to be asked for",
+    ),
+    (
+        "client.artifact.disable_filesystem_isolation",
+        "files are fetched by the agent, which writes into the directory of the allocation alone",
+    ),
+    (
+        "client.artifact.set_environment_variables",
+        "no program but git is started for an artifact",
+    ),
+    ("client.artifact.gcs_timeout", NO_SUCH_SOURCE),
+    ("client.artifact.hg_timeout", NO_SUCH_SOURCE),
+    (
+        "client.template.disable_file_sandbox",
+        "templates read files of their allocation alone",
+    ),
+    (
+        "client.template.max_stale",
+        "templates follow the servers and ask nobody at intervals",
+    ),
+    (
+        "client.template.consul_retry",
+        "what is missing is waited for",
+    ),
     (
         "plugin_dir",
         "all drivers are part of the program, and it starts no others",

@@ -15,6 +15,7 @@ mod discovery;
 mod drain;
 mod external;
 mod fabio;
+mod fetching;
 mod file;
 mod hcl1;
 mod ignored;
@@ -50,13 +51,14 @@ pub use fabio::{
     Announcement, AskedSource, CatalogSource, MetricsForm, MetricsListener, MetricsReceiver,
     PageSource, PushedMetrics, RouteNames, RouteSource, Standalone,
 };
+pub use fetching::{ArtifactLimits, TemplateRules, WrittenFiles};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,
     IngressLog, ListenerTls, Shutdown, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;
-pub use logs::{LogFile, Logs, WrittenLogs};
+pub use logs::{LogFile, Logs, SystemLog, WrittenLogs};
 pub use names::{Dns, WrittenDns};
 pub use options::{Listed, Options, Users, WrittenOptions};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
@@ -319,6 +321,10 @@ pub struct Client {
     /// What is kept back from jobs: what is written, and those ports of the agent's own listeners
     /// that are among the dynamic ones.
     pub reserved: Reserved,
+    /// What fetching a file may cost.
+    pub artifact: ArtifactLimits,
+    /// How templates of jobs are rendered.
+    pub template: TemplateRules,
     /// When ended allocations give their directories back.
     pub collection: Collection,
     /// How its node is emptied when the agent leaves; none when it is not.

@@ -17,9 +17,29 @@ const ROTATE_DURATION: &str = "24h";
 pub struct Logs {
     /// Lines are objects instead of texts.
     pub is_json: bool,
+    /// Lines say where in the program they come from.
+    pub has_location: bool,
     /// The file besides standard error; none to keep none.
     pub file: Option<LogFile>,
+    /// The log of the system besides that; none to leave it alone.
+    pub system: Option<SystemLog>,
 }
+
+/// The log of the system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemLog {
+    /// Under which of its facilities, such as `LOCAL0`.
+    pub facility: String,
+}
+
+/// The facilities of the system's log.
+const FACILITIES: [&str; 24] = [
+    "KERN", "USER", "MAIL", "DAEMON", "AUTH", "SYSLOG", "LPR", "NEWS", "UUCP", "CRON", "AUTHPRIV",
+    "FTP", "NTP", "AUDIT", "ALERT", "CLOCK", "LOCAL0", "LOCAL1", "LOCAL2", "LOCAL3", "LOCAL4",
+    "LOCAL5", "LOCAL6", "LOCAL7",
+];
+/// The one that is meant where none is named.
+const FACILITY: &str = "LOCAL0";
 
 /// A file of logs, and when another one is begun.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,15 +63,21 @@ pub struct WrittenLogs {
     pub log_rotate_bytes: Option<u64>,
     pub log_rotate_duration: Option<String>,
     pub log_rotate_max_files: Option<String>,
+    pub log_include_location: Option<bool>,
+    pub enable_syslog: Option<bool>,
+    pub syslog_facility: Option<String>,
 }
 
 impl WrittenLogs {
-    pub(super) const KEYS: [&str; 5] = [
+    pub(super) const KEYS: [&str; 8] = [
         "log_json",
         "log_file",
         "log_rotate_bytes",
         "log_rotate_duration",
         "log_rotate_max_files",
+        "log_include_location",
+        "enable_syslog",
+        "syslog_facility",
     ];
 
     pub(super) fn merge(self, other: Self) -> Self {
@@ -61,6 +87,9 @@ impl WrittenLogs {
             log_rotate_bytes: other.log_rotate_bytes.or(self.log_rotate_bytes),
             log_rotate_duration: other.log_rotate_duration.or(self.log_rotate_duration),
             log_rotate_max_files: other.log_rotate_max_files.or(self.log_rotate_max_files),
+            log_include_location: other.log_include_location.or(self.log_include_location),
+            enable_syslog: other.enable_syslog.or(self.enable_syslog),
+            syslog_facility: other.syslog_facility.or(self.syslog_facility),
         }
     }
 
@@ -70,6 +99,9 @@ impl WrittenLogs {
             "log_json" => self.log_json = reader.flag(entry),
             "log_file" => self.log_file = reader.text(entry),
             "log_rotate_bytes" => self.log_rotate_bytes = reader.number(entry),
+            "log_include_location" => self.log_include_location = reader.flag(entry),
+            "enable_syslog" => self.enable_syslog = reader.flag(entry),
+            "syslog_facility" => self.syslog_facility = reader.text(entry),
             "log_rotate_duration" => self.log_rotate_duration = reader.text(entry),
             _ => self.log_rotate_max_files = reader.scalar(entry),
         }
@@ -94,8 +126,23 @@ impl WrittenLogs {
         });
         Logs {
             is_json: self.log_json.unwrap_or(false),
+            has_location: self.log_include_location.unwrap_or(false),
             file,
+            system: self.system(problems),
         }
+    }
+
+    fn system(&self, problems: &mut Vec<Problem>) -> Option<SystemLog> {
+        let name = self.syslog_facility.as_deref().unwrap_or(FACILITY);
+        let facility = name.to_uppercase();
+        if !FACILITIES.contains(&facility.as_str()) {
+            let message = format!(
+                "`syslog_facility` is `{name}`; it must be one of {}",
+                FACILITIES.join(", ")
+            );
+            problems.push(Problem::new(SETTINGS, message));
+        }
+        (self.enable_syslog == Some(true)).then_some(SystemLog { facility })
     }
 
     /// 0 keeps all of them and −1 none, as published.

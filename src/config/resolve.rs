@@ -570,6 +570,8 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     let bridge = written.bridge.resolve(problems);
     let drain = written.drain.resolve(dev, problems);
     let collection = written.collection.resolve(dev, problems);
+    let artifact = written.files.artifact(problems);
+    let template = written.files.template(problems);
     written.client_enabled.unwrap_or(dev).then(|| Client {
         takes_jobs: written.part != Part::Catalog,
         node_id: written.node_id.as_deref().and_then(NodeId::parse),
@@ -590,6 +592,8 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         bridge,
         reserved: written.reserved.resolve(problems),
         collection,
+        artifact,
+        template,
         has_host_id: written.no_host_uuid == Some(false),
         state_dir,
         alloc_dir,

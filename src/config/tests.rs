@@ -242,6 +242,9 @@ log_file = "/var/log/trivet/"
 log_rotate_bytes = 1048576
 log_rotate_duration = "12h"
 log_rotate_max_files = -1
+log_include_location = true
+enable_syslog = true
+syslog_facility = "local3"
 server {
   enabled = true
   job_gc_interval = "1m"
@@ -276,7 +279,11 @@ autopilot {
     };
     let logs = Logs {
         is_json: true,
+        has_location: true,
         file: Some(file),
+        system: Some(SystemLog {
+            facility: "LOCAL3".into(),
+        }),
     };
     assert_eq!(config.logs, logs);
     let gc = GcLimits {
@@ -304,11 +311,16 @@ autopilot {
         resolved("data_dir = \"/d\"\nlog_file = \"own.log\"\nserver { enabled = true }\n");
     let file = config.logs.file.expect("a file");
     assert_eq!((file.age_max, file.older_max), (hours(24), None));
-    let wrong = "data_dir = \"/d\"\nlog_rotate_max_files = -2\nlog_rotate_duration = \"soon\"\nserver {\n enabled = true\n job_gc_interval = \"0s\"\n node_gc_threshold = \"-1h\"\n oidc_issuer = \"example.com\"\n}\nautopilot {\n min_quorum = \"some\"\n enable_custom_upgrades = true\n}\n";
+    assert_eq!(
+        (config.logs.system, config.logs.has_location),
+        (None, false)
+    );
+    let wrong = "data_dir = \"/d\"\nsyslog_facility = \"LOCAL9\"\nlog_rotate_max_files = -2\nlog_rotate_duration = \"soon\"\nserver {\n enabled = true\n job_gc_interval = \"0s\"\n node_gc_threshold = \"-1h\"\n oidc_issuer = \"example.com\"\n}\nautopilot {\n min_quorum = \"some\"\n enable_custom_upgrades = true\n}\n";
     let said: Vec<String> = resolved(wrong).1.iter().map(ToString::to_string).collect();
     for part in [
         "`log_rotate_max_files` is `-2`",
         "`log_rotate_duration` is `soon`",
+        "`syslog_facility` is `LOCAL9`; it must be one of KERN",
         "`server.job_gc_interval` must be at least 1s",
         "`server.node_gc_threshold` is `-1h`",
         "`server.oidc_issuer` is `example.com`",
@@ -691,6 +703,106 @@ fn a_server_schedules_and_listens_as_is_written() {
         assert!(note.contains(reason), "{note}");
     }
     assert_eq!(notes.len(), 2);
+}
+
+#[test]
+fn files_are_fetched_and_rendered_within_what_is_written() {
+    let of_client = |inner: &str| {
+        let client = format!("client {{\n enabled = true\n {inner}\n}}\n");
+        let (config, problems) = resolved(&format!("server {{\n enabled = true\n}}\n{client}"));
+        let client = config.client.unwrap();
+        ((client.artifact, client.template), problems, config.notes)
+    };
+    let usual = (ArtifactLimits::default(), TemplateRules::default());
+    assert_eq!(of_client(""), (usual.clone(), String::new(), Vec::new()));
+    assert_eq!(usual.0.download_bytes_max, 100_000_000_000);
+    let seconds = Duration::from_secs;
+    let (found, problems, notes) = of_client(
+        r#"
+  artifact {
+    http_read_timeout = "5m"
+    git_timeout = "1m"
+    s3_timeout = "2m"
+    http_max_size = "1GB"
+    decompression_limit_size = "16 MiB"
+    decompression_limit_file_count = 10
+    hg_timeout = "1m"
+  }
+  template {
+    function_denylist = ["env"]
+    wait { min = "5s" }
+    wait_bounds {
+      enabled = true
+      min = "1s"
+      max = "10s"
+    }
+    disable_file_sandbox = true
+  }"#,
+    );
+    assert_eq!(problems, "");
+    let artifact = ArtifactLimits {
+        http_timeout: seconds(300),
+        git_timeout: seconds(60),
+        s3_timeout: seconds(120),
+        download_bytes_max: 1_000_000_000,
+        unpacked_bytes_max: 16 << 20,
+        files_max: 10,
+    };
+    let template = TemplateRules {
+        denied_functions: ["env".to_owned()].into(),
+        calm: Some((seconds(5), seconds(20))),
+        calm_bounds: Some((seconds(1), seconds(10))),
+    };
+    assert_eq!(found, (artifact, template));
+    let told = [
+        "`client.artifact.hg_timeout` is known and not acted on: artifacts do not come from there",
+        "`client.template.disable_file_sandbox` is known and not acted on: templates read files of their allocation alone",
+    ];
+    assert_eq!(notes, told);
+    for (inner, part) in [
+        (
+            "artifact { http_max_size = \"much\" }",
+            "`client.artifact.http_max_size` is `much`; it must be bytes",
+        ),
+        (
+            "artifact { http_max_size = \"0\" }",
+            "it must be more than nothing",
+        ),
+        (
+            "artifact { decompression_limit_file_count = 0 }",
+            "it must be more than nothing",
+        ),
+        (
+            "artifact { git_timeout = \"soon\" }",
+            "`client.artifact.git_timeout` is `soon`",
+        ),
+        (
+            "template {\n wait {\n min = \"5s\"\n max = \"1s\"\n }\n }",
+            "`client.template.wait` has a `min` that is longer than its `max`",
+        ),
+        (
+            "template {\n wait {\n least = \"5s\"\n }\n }",
+            "unknown key `client.template.wait.least`",
+        ),
+    ] {
+        let (_, problems, _) = of_client(inner);
+        assert!(problems.contains(part), "{part}: {problems}");
+        assert_eq!(problems.lines().count(), 1, "{problems}");
+    }
+}
+
+#[test]
+fn published_blocks_of_the_web_ui_load() {
+    let text = "server {\n enabled = true\n}\nui {\n enabled = true\n consul {\n ui_url = \"https://c.example\"\n }\n label {\n text = \"staging\"\n background_color = \"red\"\n }\n}\nenable_debug = true\n";
+    let (config, problems) = resolved(text);
+    assert_eq!(problems, "");
+    assert_eq!(config.ui.label, "staging");
+    let told = ["ui.consul", "ui.label.background_color"]
+        .map(|key| format!("`{key}` is known and not acted on"));
+    let profiles =
+        "`enable_debug` is known and not acted on: the program has no profiles to be asked for";
+    let told: Vec<String> = told.into_iter().chain([profiles.to_owned()]).collect();
+    assert_eq!(config.notes, told);
 }
 
 #[test]

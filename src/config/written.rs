@@ -8,6 +8,7 @@ use super::collection::WrittenCollection;
 use super::discovery::WrittenDiscovery;
 use super::drain::WrittenDrain;
 use super::external::WrittenExternal;
+use super::fetching::WrittenFiles;
 use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
 use super::logs::WrittenLogs;
@@ -74,6 +75,7 @@ pub struct Written {
     pub bridge: WrittenBridge,
     pub reserved: WrittenReserved,
     pub drain: WrittenDrain,
+    pub files: WrittenFiles,
     pub collection: WrittenCollection,
     pub max_kill_timeout: Option<String>,
     pub disable_remote_exec: Option<bool>,
@@ -178,8 +180,10 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 23] = [
+const CLIENT: [&str; 25] = [
     "enabled",
+    "artifact",
+    "template",
     "alloc_dir",
     "state_dir",
     "max_kill_timeout",
@@ -268,6 +272,7 @@ impl Written {
             bridge: self.bridge.merge(other.bridge),
             reserved: self.reserved.merge(other.reserved),
             drain: self.drain.merge(other.drain),
+            files: self.files.merge(other.files),
             collection: self.collection.merge(other.collection),
             max_kill_timeout: other.max_kill_timeout.or(self.max_kill_timeout),
             disable_remote_exec: other.disable_remote_exec.or(self.disable_remote_exec),
@@ -552,6 +557,8 @@ impl Written {
                 "disable_remote_exec" => self.disable_remote_exec = reader.flag(&inner),
                 "no_host_uuid" => self.no_host_uuid = reader.flag(&inner),
                 "options" => self.options.take(inner, reader),
+                "artifact" => self.files.take_artifact(inner, reader),
+                "template" => self.files.take_template(inner, reader),
                 "bridge_network_hairpin_mode" => self.bridge.hairpin = reader.flag(&inner),
                 "meta" => {
                     for label in reader.block(inner) {

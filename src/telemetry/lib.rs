@@ -5,12 +5,15 @@ mod file;
 pub mod happened;
 pub mod monitor;
 pub mod statsd;
+mod syslog;
 
 pub use file::Place;
+pub use syslog::facility;
 
 use file::Files;
 use parking_lot::Mutex;
 use std::{io::IsTerminal as _, path::PathBuf};
+use syslog::{SOCKET, Syslog};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry, filter::ParseError, fmt, layer::SubscriberExt as _, reload,
     util::SubscriberInitExt as _,
@@ -28,8 +31,13 @@ static WRITTEN: Mutex<Option<reload::Handle<EnvFilter, Registry>>> = Mutex::new(
 pub struct Output {
     /// Lines are objects instead of texts.
     pub is_json: bool,
+    /// Lines say where in the program they come from.
+    pub has_location: bool,
     /// The file besides standard error; none to keep none.
     pub file: Option<Place>,
+    /// The facility of the system's log that takes them too, see [`facility`]; none to leave it
+    /// alone.
+    pub facility: Option<u8>,
 }
 
 /// Why logs cannot be written.
@@ -46,6 +54,9 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system has no log.
+    #[error("`enable_syslog` is set, and nobody takes logs at {SOCKET}: {0}")]
+    Syslog(std::io::Error),
 }
 
 /// Starts writing logs to standard error: `level` is a level or directives of the log filter.
@@ -73,15 +84,29 @@ pub fn start_with(level: &str, output: &Output) -> Result<(), StartError> {
     };
     // Colours of one would be in the other too.
     let has_colours = files.is_none() && std::io::stderr().is_terminal();
+    let located = output.has_location;
     let mut layers: Vec<Box<dyn Layer<Registry> + Send + Sync>> = Vec::new();
     if output.is_json {
-        layers.push(fmt::layer().json().with_writer(std::io::stderr).boxed());
-        layers.extend(files.map(|files| fmt::layer().json().with_writer(files).boxed()));
+        let json = || {
+            let layer = fmt::layer().json();
+            layer.with_file(located).with_line_number(located)
+        };
+        layers.push(json().with_writer(std::io::stderr).boxed());
+        layers.extend(files.map(|files| json().with_writer(files).boxed()));
     } else {
-        let stderr = fmt::layer().with_ansi(has_colours);
+        let lines = || fmt::layer().with_file(located).with_line_number(located);
+        let stderr = lines().with_ansi(has_colours);
         layers.push(stderr.with_writer(std::io::stderr).boxed());
-        let plain = |files| fmt::layer().with_ansi(false).with_writer(files).boxed();
+        let plain = |files| lines().with_ansi(false).with_writer(files).boxed();
         layers.extend(files.map(plain));
+    }
+    if let Some(facility) = output.facility {
+        let tag = format!("trivet[{}]", std::process::id());
+        let system = Syslog::open(SOCKET.into(), facility, &tag).map_err(StartError::Syslog)?;
+        // Time and importance are the system's.
+        let lines = fmt::layer().with_file(located).with_line_number(located);
+        let lines = lines.with_ansi(false).with_level(false).without_time();
+        layers.push(lines.with_writer(system).boxed());
     }
     let registry = tracing_subscriber::registry()
         .with(layers.with_filter(filter))

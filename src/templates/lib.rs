@@ -59,6 +59,8 @@ pub struct Options {
     pub right: String,
     /// A key that a map does not have is a problem.
     pub missing_key_fails: bool,
+    /// Functions that it must not use, those of the language included.
+    pub denied: Arc<BTreeSet<String>>,
 }
 
 /// Why a template has no result.
@@ -105,7 +107,7 @@ pub fn render(text: &str, options: &Options, world: &Arc<dyn World>) -> Result<R
     let state = Arc::new(State::new(Arc::clone(world), options.missing_key_fails));
     let mut template = Template::new(MAIN)
         .max_range_iters(ROUNDS_MAX)
-        .funcs(functions::all(&state))
+        .funcs(functions::all(&state, &options.denied))
         .add_parse_tree(MAIN, tree);
     for (name, tree) in defined {
         template = template.add_parse_tree(&name, tree);

@@ -84,6 +84,7 @@ fn options() -> Options {
         left: String::new(),
         right: String::new(),
         missing_key_fails: false,
+        denied: Arc::default(),
     }
 }
 
@@ -326,6 +327,29 @@ fn what_is_missing_is_waited_for() {
         let waits: Vec<String> = waits.into_iter().collect();
         assert_eq!(waits.join(", "), missing, "{text}");
     }
+}
+
+#[test]
+fn functions_that_are_denied_are_refused_by_name() {
+    let denied = ["env", "len", "plugin"].map(str::to_owned);
+    let options = Options {
+        denied: Arc::new(denied.into()),
+        ..options()
+    };
+    for (text, name) in [
+        ("{{ env \"NAME\" }}", "env"),
+        ("{{ \"NAME\" | env }}", "env"),
+        ("{{ len \"a\" }}", "len"),
+        ("{{ plugin \"a\" }}", "plugin"),
+    ] {
+        let Err(Error::Broken(problem)) = render(text, &options, &world()) else {
+            panic!("{text}");
+        };
+        let expected = format!("the function {name} is switched off on this node");
+        assert!(problem.contains(&expected), "{problem}");
+    }
+    let fine = render("{{ toUpper \"a\" }}", &options, &world());
+    assert_eq!(fine, Ok(Rendered::Done("A".into())));
 }
 
 #[test]

@@ -228,6 +228,8 @@ fn config(dir: &Path, dev: bool) -> Config {
         kill_timeout_max: Duration::from_secs(30),
         takes_commands: true,
         options: config::Options::default(),
+        artifact: config::ArtifactLimits::default(),
+        template: config::TemplateRules::default(),
         dev,
     }
 }

@@ -12,6 +12,7 @@ mod unpack;
 
 use super::allocdir::AllocDir;
 use checksum::{Checksum, Digester};
+use config::ArtifactLimits;
 use futures_util::StreamExt;
 use jobs::model::{Artifact, Timestamp};
 use reqwest::Client;
@@ -30,10 +31,6 @@ use sys::{
 };
 use tokio::time::timeout;
 
-/// Longest time for one artifact.
-const FETCH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
-/// Largest download.
-const DOWNLOAD_BYTES_MAX: u64 = 100 * 1024 * 1024 * 1024;
 /// Bytes that are written at a time.
 const PIECE_BYTES: usize = 1024 * 1024;
 /// Redirects that are followed.
@@ -72,8 +69,8 @@ enum Reason {
     TooLarge { bytes_max: u64 },
     #[error("it holds more than {files_max} files")]
     TooMany { files_max: usize },
-    #[error("no answer within 30 minutes")]
-    TimedOut,
+    #[error("it took longer than {} s", limit.as_secs())]
+    TimedOut { limit: Duration },
     #[error("destination `{dest}` leaves the allocation's directory")]
     Escapes { dest: String },
     #[error("artifact includes symlink that resolves outside of sandbox: {name}")]
@@ -126,6 +123,19 @@ struct Request {
     checksum: Option<Checksum>,
     /// Below the allocation's directory.
     dest: PathBuf,
+    /// What it may cost.
+    limits: ArtifactLimits,
+}
+
+impl Request {
+    /// How long it may take.
+    fn timeout(&self) -> Duration {
+        match self.origin {
+            Origin::Http(_) | Origin::Path(_) => self.limits.http_timeout,
+            Origin::S3(..) => self.limits.s3_timeout,
+            Origin::Git(_) => self.limits.git_timeout,
+        }
+    }
 }
 
 /// Fetches the artifacts of one task.
@@ -141,6 +151,8 @@ pub(super) struct Fetcher<'a> {
     pub(super) local_dirs: &'a [PathBuf],
     /// For everything that waits for the disk.
     pub(super) threads: &'a Threads,
+    /// What each may cost.
+    pub(super) limits: ArtifactLimits,
 }
 
 impl Fetcher<'_> {
@@ -150,22 +162,28 @@ impl Fetcher<'_> {
     /// [`ArtifactError`]; what was fetched so far is gone or incomplete, and fetching again
     /// replaces it.
     pub(super) async fn fetch(&self, artifact: &Artifact) -> Result<(), ArtifactError> {
-        let fetched = timeout(FETCH_TIMEOUT, self.try_fetch(artifact)).await;
-        fetched
-            .unwrap_or(Err(Reason::TimedOut))
-            .map_err(|reason| ArtifactError {
-                source_text: shown(&artifact.getter_source).to_owned(),
-                reason,
-            })
+        let fetched = async {
+            let request = request(artifact, self.dir, self.task, self.limits)?;
+            let limit = request.timeout();
+            let fetched = timeout(limit, self.try_fetch(artifact, request)).await;
+            fetched.unwrap_or(Err(Reason::TimedOut { limit }))
+        };
+        fetched.await.map_err(|reason| ArtifactError {
+            source_text: shown(&artifact.getter_source).to_owned(),
+            reason,
+        })
     }
 
-    async fn try_fetch(&self, artifact: &Artifact) -> Result<(), Reason> {
-        let request = request(artifact, self.dir, self.task)?;
+    async fn try_fetch(&self, artifact: &Artifact, request: Request) -> Result<(), Reason> {
         let dir = self.dir.clone();
         // Without a name, and in a directory that no task without privileges writes to: nobody can
         // exchange it before it is unpacked.
         let unnamed = move || Ok(tempfile::tempfile_in(dir.open()?.reach())?);
-        let mut landing = Landing::new(self.threads, request.checksum.as_ref());
+        let mut landing = Landing::new(
+            self.threads,
+            request.checksum.as_ref(),
+            self.limits.download_bytes_max,
+        );
         landing.file = Some(self.on_disk(unnamed).await?);
         match &request.origin {
             Origin::Http(url) => download(artifact, url, Vec::new(), &mut landing).await?,
@@ -232,23 +250,27 @@ struct Landing<'a> {
     digester: Option<Digester>,
     piece: Vec<u8>,
     bytes: u64,
+    bytes_max: u64,
 }
 
 impl<'a> Landing<'a> {
-    fn new(threads: &'a Threads, checksum: Option<&Checksum>) -> Self {
+    fn new(threads: &'a Threads, checksum: Option<&Checksum>, bytes_max: u64) -> Self {
         Self {
             threads,
             file: None,
             digester: Some(Digester::new(checksum)),
             piece: Vec::new(),
             bytes: 0,
+            bytes_max,
         }
     }
 
     async fn take(&mut self, data: &[u8]) -> Result<(), Reason> {
         self.bytes += data.len() as u64;
-        if self.bytes > DOWNLOAD_BYTES_MAX {
-            return Err(too_large());
+        if self.bytes > self.bytes_max {
+            return Err(Reason::TooLarge {
+                bytes_max: self.bytes_max,
+            });
         }
         self.piece.extend_from_slice(data);
         if self.piece.len() < PIECE_BYTES {
@@ -284,7 +306,12 @@ impl<'a> Landing<'a> {
     }
 }
 
-fn request(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<Request, Reason> {
+fn request(
+    artifact: &Artifact,
+    dir: &AllocDir,
+    task: &str,
+    limits: ArtifactLimits,
+) -> Result<Request, Reason> {
     if !matches!(artifact.getter_mode.as_str(), "" | "any" | "file" | "dir") {
         return Err(Reason::UnknownMode {
             mode: artifact.getter_mode.clone(),
@@ -319,6 +346,7 @@ fn request(artifact: &Artifact, dir: &AllocDir, task: &str) -> Result<Request, R
         options,
         checksum,
         dest,
+        limits,
     })
 }
 
@@ -389,13 +417,13 @@ fn place(file: File, request: &Request, dir: &AllocDir, mode: &str) -> Result<()
     };
     if mode != "file" {
         let dest = root.create_directory(&request.dest)?;
-        unpack::unpack(kind, file, &name, &dest)?;
+        unpack::unpack(kind, file, &name, (&dest, request.limits))?;
         return Ok(());
     }
     // In the allocation's own directory, where no task without privileges can exchange it.
     let aside = tempfile::tempdir_in(root.reach())?;
     let inside = Directory::open(aside.path())?;
-    let unpacked = unpack::unpack(kind, file, &name, &inside)?;
+    let unpacked = unpack::unpack(kind, file, &name, (&inside, request.limits))?;
     let [only] = unpacked.as_slice() else {
         return Err(Reason::NotOneFile {
             files: unpacked.len(),
@@ -435,12 +463,6 @@ fn compact(now: Timestamp) -> String {
     let seconds = text.split(['.', 'Z']).next().unwrap_or_default();
     let digits = seconds.chars().filter(|c| !matches!(c, '-' | ':'));
     format!("{}Z", digits.collect::<String>())
-}
-
-fn too_large() -> Reason {
-    Reason::TooLarge {
-        bytes_max: DOWNLOAD_BYTES_MAX,
-    }
 }
 
 /// An error with its causes.

@@ -66,6 +66,16 @@ impl Case {
 }
 
 async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -> Case {
+    run_within(source, mode, dest, options, ArtifactLimits::default()).await
+}
+
+async fn run_within(
+    source: String,
+    mode: &str,
+    dest: &str,
+    options: &[(&str, &str)],
+    limits: ArtifactLimits,
+) -> Case {
     rustls::crypto::ring::default_provider()
         .install_default()
         .ok();
@@ -92,6 +102,7 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
         user: "",
         local_dirs: &[std::env::temp_dir(), "/no".into()],
         threads: &Threads::new("test", 2),
+        limits,
     };
     let result = fetcher
         .fetch(&artifact)
@@ -101,6 +112,49 @@ async fn run(source: String, mode: &str, dest: &str, options: &[(&str, &str)]) -
         _dir: dir,
         alloc,
         result,
+    }
+}
+
+#[tokio::test]
+async fn an_artifact_costs_no_more_than_the_operator_allows() {
+    let usual = ArtifactLimits::default();
+    let server = serve(b"content".to_vec()).await;
+    for (bytes, part) in [(7, None), (6, Some("larger than 6 bytes"))] {
+        let limits = ArtifactLimits {
+            download_bytes_max: bytes,
+            ..usual
+        };
+        let source = format!("{server}/app.bin");
+        let case = run_within(source, "any", "", &[], limits).await;
+        match part {
+            None => assert_eq!(case.result, Ok(())),
+            Some(part) => assert!(case.result.unwrap_err().contains(part)),
+        }
+    }
+    let limits = ArtifactLimits {
+        http_timeout: Duration::ZERO,
+        ..usual
+    };
+    let late = run_within(format!("{server}/app.bin"), "any", "", &[], limits).await;
+    let late = late.result.unwrap_err();
+    assert!(late.contains("it took longer than 0 s"), "{late}");
+    let packed = serve(tar_gz(&[("a", "abc"), ("b", "def")], None)).await;
+    for (files_max, unpacked_bytes_max, part) in [
+        (2, 6, None),
+        (1, 6, Some("more than 1 files")),
+        (2, 5, Some("larger than 5 bytes")),
+    ] {
+        let limits = ArtifactLimits {
+            files_max,
+            unpacked_bytes_max,
+            ..usual
+        };
+        let source = format!("{packed}/app.tar.gz");
+        let case = run_within(source, "any", "", &[], limits).await;
+        match part {
+            None => assert_eq!(case.result, Ok(())),
+            Some(part) => assert!(case.result.unwrap_err().contains(part), "{part}"),
+        }
     }
 }
 

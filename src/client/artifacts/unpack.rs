@@ -1,15 +1,11 @@
 use super::Reason;
+use config::ArtifactLimits;
 use std::{
     fs::File,
     io::{self, BufReader, Read, Write},
     path::{Path, PathBuf},
 };
 use sys::directory::{Directory, stays_below};
-
-/// Bytes that one archive may unpack to.
-const UNPACKED_BYTES_MAX: u64 = 100 * 1024 * 1024 * 1024;
-/// Files that one archive may hold.
-const FILES_MAX: usize = 4096;
 
 /// How a file is packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,13 +80,14 @@ pub(super) fn unpack(
     kind: Kind,
     mut file: File,
     name: &str,
-    dest: &Directory,
+    (dest, limits): (&Directory, ArtifactLimits),
 ) -> Result<Vec<PathBuf>, Reason> {
     io::Seek::rewind(&mut file)?;
     let mut target = Target {
         dest,
         files: Vec::new(),
-        bytes_left: UNPACKED_BYTES_MAX,
+        bytes_left: limits.unpacked_bytes_max,
+        limits,
     };
     if kind.container == Container::Zip {
         unzip(file, &mut target)?;
@@ -115,6 +112,7 @@ struct Target<'a> {
     dest: &'a Directory,
     files: Vec<PathBuf>,
     bytes_left: u64,
+    limits: ArtifactLimits,
 }
 
 impl Target<'_> {
@@ -134,12 +132,11 @@ impl Target<'_> {
     }
 
     fn count(&self) -> Result<(), Reason> {
-        if self.files.len() < FILES_MAX {
+        let files_max = self.limits.files_max;
+        if self.files.len() < files_max {
             Ok(())
         } else {
-            Err(Reason::TooMany {
-                files_max: FILES_MAX,
-            })
+            Err(Reason::TooMany { files_max })
         }
     }
 
@@ -167,7 +164,7 @@ impl Target<'_> {
                 .bytes_left
                 .checked_sub(read as u64)
                 .ok_or(Reason::TooLarge {
-                    bytes_max: UNPACKED_BYTES_MAX,
+                    bytes_max: self.limits.unpacked_bytes_max,
                 })?;
             file.write_all(data)?;
         }
@@ -234,10 +231,9 @@ fn untar(reader: Box<dyn Read>, target: &mut Target<'_>) -> Result<(), Reason> {
 fn unzip(file: File, target: &mut Target<'_>) -> Result<(), Reason> {
     let broken = |error: zip::result::ZipError| Reason::Io(io::Error::other(error));
     let mut archive = zip::ZipArchive::new(file).map_err(broken)?;
-    if archive.len() > FILES_MAX {
-        return Err(Reason::TooMany {
-            files_max: FILES_MAX,
-        });
+    let files_max = target.limits.files_max;
+    if archive.len() > files_max {
+        return Err(Reason::TooMany { files_max });
     }
     for place in 0..archive.len() {
         let mut entry = archive.by_index(place).map_err(broken)?;

@@ -66,6 +66,8 @@ fn config(dir: &Path) -> Config {
         kill_timeout_max: Duration::from_secs(30),
         takes_commands: true,
         options: Default::default(),
+        artifact: Default::default(),
+        template: Default::default(),
         dev: false,
     }
 }

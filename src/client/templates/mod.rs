@@ -14,8 +14,9 @@ mod world;
 pub(crate) use catalog::Place;
 
 use crate::allocdir::AllocDir;
+use config::TemplateRules;
 use files::Files;
-use jobs::model::{ChangeScript, Template};
+use jobs::model::{ChangeScript, Span, Template};
 use parking_lot::Mutex;
 use rpc::session;
 use std::{
@@ -180,6 +181,8 @@ pub(super) struct Setting {
     pub(super) threads: Threads,
     /// In the order of the job, with their paths resolved.
     pub(super) wanted: Vec<Wanted>,
+    /// What the operator says of them.
+    pub(super) rules: TemplateRules,
     /// Takes what is to be told about them.
     pub(super) tell: Box<dyn Fn(String) + Send + Sync>,
     /// Takes the variables that they add, whenever they are others.
@@ -267,10 +270,39 @@ struct Round {
     missing: BTreeSet<String>,
 }
 
+/// How long values must be calm before they are rendered, and the longest that rendering waits for
+/// that: the longest that any template says, or what the operator says where none does, within what
+/// the operator allows.
+fn calm(wanted: &[Wanted], rules: &TemplateRules) -> (Duration, Duration) {
+    let waits = wanted.iter();
+    let mut waits = waits
+        .filter_map(|one| one.template.wait.as_deref())
+        .peekable();
+    let usual = match rules.calm {
+        Some(calm) if waits.peek().is_none() => calm,
+        _ => (CALM_MIN, CALM_MAX),
+    };
+    let given = |span: Option<Span>| span.map_or(Duration::ZERO, Span::to_std);
+    let (least, most) = waits.fold(usual, |(least, most), wait| {
+        (least.max(given(wait.min)), most.max(given(wait.max)))
+    });
+    match rules.calm_bounds {
+        Some((lower, upper)) => {
+            let upper = upper.max(lower);
+            (least.clamp(lower, upper), most.clamp(lower, upper))
+        }
+        None => (least, most),
+    }
+}
+
 struct Follower {
     world: Arc<TaskWorld>,
     files: Files,
     wanted: Arc<Vec<Wanted>>,
+    /// Functions that none may use.
+    denied: Arc<BTreeSet<String>>,
+    /// How long values must be calm, and are waited for at most.
+    calm: (Duration, Duration),
     /// What each was rendered to last.
     texts: Vec<Option<String>>,
     threads: Threads,
@@ -295,6 +327,8 @@ impl Follower {
         Self {
             world: Arc::new(world),
             files,
+            calm: calm(&setting.wanted, &setting.rules),
+            denied: Arc::new(setting.rules.denied_functions),
             texts: vec![None; setting.wanted.len()],
             wanted: Arc::new(setting.wanted),
             threads: setting.threads,
@@ -365,14 +399,7 @@ impl Follower {
 
     /// Waits until values are calm.
     async fn calm(&self, changes: &mut Changes) {
-        let waits = self.wanted.iter();
-        let waits = waits.filter_map(|one| one.template.wait.as_deref());
-        let spans = waits.map(|wait| (wait.min, wait.max));
-        let (least, most) = spans.fold((CALM_MIN, CALM_MAX), |(least, most), (min, max)| {
-            let given =
-                |span: Option<jobs::model::Span>| span.map_or(Duration::ZERO, |span| span.to_std());
-            (least.max(given(min)), most.max(given(max)))
-        });
+        let (least, most) = self.calm;
         let end = Instant::now() + most.max(least);
         while timeout(least, changes.next()).await.is_ok() {
             if Instant::now() + least >= end {
@@ -390,8 +417,8 @@ impl Follower {
             .zip(&self.texts)
             .map(|(one, text)| text.clone().filter(|_| one.template.once))
             .collect();
-        let files = self.files.clone();
-        let look = move || Ok(look(&world, &files, &wanted, kept));
+        let (files, denied) = (self.files.clone(), Arc::clone(&self.denied));
+        let look = move || Ok(look(&world, (&files, &denied), &wanted, kept));
         let looked = self.threads.run(look).await;
         looked.unwrap_or_else(|error| {
             Err(TemplateError {
@@ -469,7 +496,7 @@ fn named(missing: &BTreeSet<String>) -> String {
 
 fn look(
     world: &Arc<TaskWorld>,
-    files: &Files,
+    (files, denied): (&Files, &Arc<BTreeSet<String>>),
     wanted: &[Wanted],
     kept: Vec<Option<String>>,
 ) -> Result<Round, TemplateError> {
@@ -483,7 +510,7 @@ fn look(
                 || Rendered::Waits([format!("identity.token({})", token.identity)].into()),
                 Rendered::Done,
             )),
-            (None, None) => render(world, files, &one.template),
+            (None, None) => render(world, (files, denied), &one.template),
         };
         let text = match rendered {
             Ok(Rendered::Done(text)) => Some(text),
@@ -509,7 +536,7 @@ fn look(
 
 fn render(
     world: &Arc<TaskWorld>,
-    files: &Files,
+    (files, denied): (&Files, &Arc<BTreeSet<String>>),
     template: &Template,
 ) -> Result<Rendered, TemplateError> {
     let failed = |reason: String| TemplateError {
@@ -535,6 +562,7 @@ fn render(
         left: template.left_delim.clone(),
         right: template.right_delim.clone(),
         missing_key_fails: template.err_missing_key,
+        denied: Arc::clone(denied),
     };
     let world: Arc<dyn World> = Arc::<TaskWorld>::clone(world);
     templates::render(&text, &options, &world).map_err(|error| failed(error.to_string()))

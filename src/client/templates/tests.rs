@@ -1,6 +1,6 @@
 use super::*;
 use crate::allocdir::Reader;
-use jobs::model::AllocId;
+use jobs::model::{AllocId, Wait};
 use rpc::{message::Hello, session::Session};
 use std::path::Path;
 use tokio::sync::mpsc;
@@ -42,6 +42,7 @@ fn begun(
         session: handle,
         threads: Threads::new("test", 1),
         wanted: templates.into_iter().map(Wanted::from).collect(),
+        rules: TemplateRules::default(),
         tell: Box::new(move |text| sender.try_send(text).unwrap()),
         add: Box::new(|_| {}),
     };
@@ -50,6 +51,51 @@ fn begun(
 
 fn read(dir: &AllocDir, path: &str) -> String {
     std::fs::read_to_string(dir.task("web").join(path)).unwrap()
+}
+
+#[test]
+fn values_are_calm_as_templates_or_the_operator_say() {
+    let seconds = Duration::from_secs;
+    let waiting = |wait: Option<(i64, i64)>| {
+        let wait = wait.map(|(min, max)| {
+            Box::new(Wait {
+                min: Some(Span::from_secs(min)),
+                max: Some(Span::from_secs(max)),
+            })
+        });
+        Wanted::from(Template {
+            wait,
+            ..Template::default()
+        })
+    };
+    let usual = (CALM_MIN, CALM_MAX);
+    let of_node = Some((seconds(5), seconds(20)));
+    let bounds = Some((seconds(1), seconds(10)));
+    for (waits, calm_of_node, calm_bounds, expected) in [
+        (vec![None], None, None, usual),
+        (vec![None], of_node, None, (seconds(5), seconds(20))),
+        (
+            vec![None, Some((3, 60))],
+            of_node,
+            None,
+            (seconds(3), seconds(60)),
+        ),
+        (
+            vec![None, Some((3, 60))],
+            None,
+            bounds,
+            (seconds(3), seconds(10)),
+        ),
+        (vec![None], None, bounds, (seconds(1), seconds(2))),
+    ] {
+        let rules = TemplateRules {
+            calm: calm_of_node,
+            calm_bounds,
+            ..TemplateRules::default()
+        };
+        let wanted: Vec<Wanted> = waits.iter().copied().map(waiting).collect();
+        assert_eq!(calm(&wanted, &rules), expected, "{waits:?} {rules:?}");
+    }
 }
 
 #[tokio::test]

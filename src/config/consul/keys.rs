@@ -61,7 +61,6 @@ const NO_GRPC: Role =
 const NO_ACL: Role = Instead("there is no access control");
 const OWN_LOG: Role = Instead("the log of the servers has settings of its own");
 const OWN_TIMES: Role = Instead("times and limits of requests are fixed");
-const NO_SYSTEM_LOG: Role = Instead("logs go to standard error and to `log_file`");
 const ENROLL: Role = Refused(
     "certificates are not handed out by this protocol: give the agent files in `tls`, or let it join by `trivet cluster join`",
 );
@@ -337,7 +336,7 @@ pub(super) const KEYS: &[Key] = &[
     key("enable_debug", Flag, Instead("there are no profiles")),
     key("enable_local_script_checks", Flag, Obeyed),
     key("enable_script_checks", Flag, Obeyed),
-    key("enable_syslog", Flag, NO_SYSTEM_LOG),
+    key("enable_syslog", Flag, Obeyed),
     key("encrypt", Text, NO_GOSSIP),
     key("encrypt_verify_incoming", Flag, NO_GOSSIP),
     key("encrypt_verify_outgoing", Flag, NO_GOSSIP),
@@ -484,7 +483,7 @@ pub(super) const KEYS: &[Key] = &[
     usual("skip_leave_on_interrupt", Flag, "true", Obeyed),
     key("start_join", Texts, Obeyed),
     key("start_join_wan", Texts, NO_WAN),
-    key("syslog_facility", Text, NO_SYSTEM_LOG),
+    key("syslog_facility", Text, Obeyed),
     key(
         "tagged_addresses",
         Map,

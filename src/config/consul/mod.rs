@@ -318,6 +318,9 @@ impl Reader<'_> {
                 .and_then(|bytes| u64::try_from(bytes).ok()),
             log_rotate_duration: settings.text("log_rotate_duration").map(str::to_owned),
             log_rotate_max_files: number("log_rotate_max_files").map(|count| count.to_string()),
+            log_include_location: None,
+            enable_syslog: settings.flag("enable_syslog"),
+            syslog_facility: settings.text("syslog_facility").map(str::to_owned),
         }
     }
 

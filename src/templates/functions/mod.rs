@@ -80,7 +80,7 @@ impl State {
 }
 
 /// All functions, for one rendering.
-pub(crate) fn all(state: &Arc<State>) -> FuncMap {
+pub(crate) fn all(state: &Arc<State>, denied: &BTreeSet<String>) -> FuncMap {
     let mut map = FuncMap::new();
     access::add_all(&mut map, state);
     cluster::add_all(&mut map, state);
@@ -90,6 +90,11 @@ pub(crate) fn all(state: &Arc<State>) -> FuncMap {
     encoding::add_all(&mut map);
     time::add_all(&mut map, state);
     sprig::add_all(&mut map);
+    for name in denied {
+        let reason = format!("the function {name} is switched off on this node");
+        let refuse = move |_: &[Value]| -> Answer { Err(failed(&reason)) };
+        map.insert(name.clone(), Arc::new(refuse));
+    }
     map
 }
 

@@ -24,6 +24,7 @@ pub(super) async fn run(
         user: &task.user,
         local_dirs: &shared.cx.config.artifact_dirs,
         threads: &shared.cx.files.artifacts,
+        limits: shared.cx.config.artifact,
     };
     for artifact in &task.artifacts {
         fetcher.fetch(&resolved(artifact, environment)).await?;

@@ -97,6 +97,7 @@ fn setting(
         session: shared.cx.session.clone(),
         threads: shared.cx.files.templates.clone(),
         wanted,
+        rules: shared.cx.config.template.clone(),
         tell: Box::new(move |text| {
             if let Some(shared) = told.upgrade() {
                 shared.event(&name, events::with_detail("Template", text, "message"));
