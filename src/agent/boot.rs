@@ -304,6 +304,7 @@ impl Agent {
             parts.edge(planes.control(), |stopped| external.run(stopped));
         }
         let opened = client.as_mut().and_then(Client::take_opened);
+        let asked_here = client.as_mut().and_then(Client::take_asked);
         let client_handle = client.as_ref().map(Client::handle);
         if let Some(client) = &client_handle
             && let Err(error) = definitions::load(client.registered(), defined).await
@@ -397,6 +398,12 @@ impl Agent {
             let (jobs, common) = (jobs.clone(), common.clone());
             parts.edge(planes.control(), |stopped| {
                 api::tasks(opened, jobs, common, stopped)
+            });
+        }
+        if let Some(asked) = asked_here {
+            let (jobs, common) = (jobs.clone(), common.clone());
+            parts.edge(planes.control(), |stopped| {
+                api::own(asked, jobs, common, stopped)
             });
         }
         let drain = config.client.as_ref().and_then(|client| client.drain);

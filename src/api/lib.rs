@@ -35,7 +35,7 @@ mod ui;
 
 pub use auth::Access;
 pub use body::Bodies;
-pub use listener::{Carried, Common, Listener, Stopping, carried, serve};
+pub use listener::{Carried, Common, Listener, Stopping, carried, own, serve};
 pub use names::{Named, Names};
 pub use own_node::{Drained, OwnNode, Unasked};
 pub use tasks::tasks;

@@ -244,6 +244,18 @@ pub async fn carried(
     handed(carried, open, common, shutdown).await;
 }
 
+/// Serves `router` on the connections on which parts of this agent ask it, until `shutdown`
+/// resolves.
+pub async fn own(
+    asked: mpsc::Receiver<DuplexStream>,
+    router: Router,
+    common: Common,
+    shutdown: impl Future<Output = ()> + Send,
+) {
+    let open = move |pipe| (pipe, router.clone(), ());
+    handed(asked, open, common, shutdown).await;
+}
+
 /// Speaks HTTP over every connection that is handed on, until `shutdown` resolves. What comes with
 /// it beside the connection and its router is kept as long as it is open.
 pub(super) async fn handed<T, S, K>(

@@ -21,6 +21,9 @@ pub(super) const SECRET_DIRS: [&str; 2] = ["secrets", "private"];
 /// The socket among a task's secrets at which the agent answers its API.
 const API_SOCKET: &str = "api.sock";
 
+/// Where data that comes from another node is put aside until it is whole, below `alloc`.
+const ASIDE: &str = ".migrating";
+
 /// Who reads the secrets of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reader {
@@ -53,6 +56,11 @@ impl AllocDir {
     /// The directory itself.
     pub(super) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// True when there is one.
+    pub(super) fn exists(&self) -> bool {
+        fs::symlink_metadata(&self.root).is_ok_and(|found| found.is_dir())
     }
 
     /// What the tasks share.
@@ -107,6 +115,47 @@ impl AllocDir {
             )?;
         }
         Ok(())
+    }
+
+    /// Makes the directory anew in which data from another node is put aside, in the form of the
+    /// whole. No task of this allocation has run yet.
+    pub(super) fn put_aside(&self) -> io::Result<Directory> {
+        self.drop_aside()?;
+        let shared = self.open()?.directory(Path::new("alloc"))?;
+        shared.make_directory(ASIDE, 0o700)
+    }
+
+    /// Removes what was put aside.
+    pub(super) fn drop_aside(&self) -> io::Result<()> {
+        let shared = self.open()?.directory(Path::new("alloc"))?;
+        remove_tree(&shared, Path::new(ASIDE))
+    }
+
+    /// Lets what was put aside take its place, if there is any. What is in the way came there in
+    /// the same manner, from an agent that was killed.
+    pub(super) fn take_aside(&self, tasks: &[String]) -> io::Result<()> {
+        let aside = Self {
+            parent: self.shared(),
+            id: ASIDE.into(),
+            root: self.shared().join(ASIDE),
+        };
+        if fs::symlink_metadata(aside.root()).is_err() {
+            return Ok(());
+        }
+        let root = self.open()?;
+        if aside.shared().join("data").is_dir() {
+            remove_tree(&root.directory(Path::new("alloc"))?, Path::new("data"))?;
+        }
+        for task in tasks {
+            if aside.task(task).join("local").is_dir() {
+                let dir = root.make_directory(task, 0o700)?;
+                remove_tree(&dir, Path::new("local"))?;
+            }
+        }
+        self.take_over(&aside, tasks)?;
+        // What the agent made on the way has its mode, what came from elsewhere its own.
+        self.build()?;
+        aside.destroy()
     }
 
     /// Creates what belongs to one task. Everyone may write to its directory, but nobody can put
@@ -208,6 +257,42 @@ mod tests {
         assert_eq!(read("alloc/tmp/lost"), None);
         assert_eq!(read("web/secrets/lost"), None);
         assert!(!old.shared().join("data").exists());
+    }
+
+    #[test]
+    fn what_was_put_aside_takes_its_place_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let alloc = AllocDir::new(dir.path(), AllocId::named("a1"));
+        let tasks = ["web", "new"].map(str::to_owned);
+        alloc.build().unwrap();
+        alloc.take_aside(&tasks).unwrap();
+        for text in ["first", "second"] {
+            // An agent that is killed after that begins anew.
+            let aside = alloc.put_aside().unwrap();
+            aside.create_directory(Path::new("alloc/data")).unwrap();
+            let local = aside.create_directory(Path::new("web/local")).unwrap();
+            local
+                .put_file(Path::new("kept"), 0o644, (None, None), text.as_bytes())
+                .unwrap();
+            alloc.take_aside(&tasks).unwrap();
+        }
+        for task in &tasks {
+            alloc.build_task(task, Reader::Agent).unwrap();
+        }
+        let kept = fs::read_to_string(alloc.task("web").join("local/kept"));
+        assert_eq!(kept.unwrap(), "second");
+        let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(alloc.shared().join("data")), 0o777);
+        assert_eq!(mode(alloc.task("web").join("local")), 0o777);
+        assert!(!alloc.shared().join(ASIDE).exists());
+        // What is not whole goes.
+        alloc
+            .put_aside()
+            .unwrap()
+            .create_directory(Path::new("alloc/data"))
+            .unwrap();
+        alloc.drop_aside().unwrap();
+        assert!(!alloc.shared().join(ASIDE).exists());
     }
 
     #[test]

@@ -2,7 +2,8 @@
 
 use super::{
     Config, checks::Checks, claims::Claims, cores::Cores, drivers::Drivers,
-    file_threads::FileThreads, network::Networks, opened::Opened, reports::Reports, store::Store,
+    file_threads::FileThreads, network::Networks, opened::Opened, own_api::OwnApi, pins::Pins,
+    reports::Reports, store::Store,
 };
 use jobs::model::Node;
 use rpc::session;
@@ -30,6 +31,13 @@ pub(crate) struct Context {
     pub(crate) host_env: BTreeMap<String, String>,
     /// Takes the connections that tasks open to the agent's API.
     pub(crate) opened: mpsc::Sender<Opened>,
+    /// Asks the servers, and agents of other nodes through them.
+    pub(crate) own_api: OwnApi,
+    /// Directories that somebody reads.
+    pub(crate) pins: Arc<Pins>,
+    /// Data that comes from other nodes at a time: whoever asks for some has a thread for it, so
+    /// that no two nodes wait for each other.
+    pub(crate) fetches: Semaphore,
     /// Starts of tasks at a time; more would only take turns on the processors.
     pub(crate) starts: Semaphore,
     /// True once the servers have said what they want.

@@ -33,6 +33,9 @@ pub enum Error {
         /// Its id.
         alloc: String,
     },
+    /// The tasks of the allocation do not end.
+    #[error("the allocation still runs; its data can be had when it is over")]
+    StillRuns,
     /// The allocation is over.
     #[error("restart of an alloc that should not run")]
     Over,

@@ -12,6 +12,8 @@ const ARTIFACT_THREADS: usize = 4;
 const READ_THREADS: usize = 8;
 /// Threads that render templates.
 const TEMPLATE_THREADS: usize = 2;
+/// Threads that pack data for other nodes, and as many that unpack what comes from them.
+pub(super) const MIGRATION_THREADS: usize = 4;
 /// Threads that keep what was registered with this agent: its versions are written one by one.
 const REGISTERED_THREADS: usize = 1;
 
@@ -31,6 +33,10 @@ pub(super) struct FileThreads {
     pub(super) removals: Threads,
     /// Renders templates.
     pub(super) templates: Threads,
+    /// Packs data for other nodes: each holds a thread as long as the other side takes.
+    pub(super) packing: Threads,
+    /// Unpacks data of other nodes.
+    pub(super) unpacking: Threads,
     /// Keeps what was registered with this agent.
     pub(super) registered: Threads,
 }
@@ -44,6 +50,8 @@ impl FileThreads {
             reads: Threads::new("files-reads", READ_THREADS),
             removals: Threads::new("files-removals", removals.max(1)),
             templates: Threads::new("files-templates", TEMPLATE_THREADS),
+            packing: Threads::new("files-packing", MIGRATION_THREADS),
+            unpacking: Threads::new("files-unpacking", MIGRATION_THREADS),
             registered: Threads::new("files-registered", REGISTERED_THREADS),
         }
     }

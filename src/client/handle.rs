@@ -8,9 +8,11 @@ use super::{
     labels::{Changes, Labels, Relabeled},
     local::Registered,
     logs::{self, Frame, Range, Writer},
+    migration,
     shared::{CheckStatus, Shared},
     stats::{self, AllocUsage, HostStats},
 };
+use bytes::Bytes;
 use futures_util::future::join_all;
 use jobs::model::{AllocId, Allocation, Node, TaskPhase};
 use mesh::model::CheckId;
@@ -22,7 +24,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     sync::Arc,
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 use sys::{
     directory::{Directory, Found, Links, stays_below},
@@ -32,6 +34,7 @@ use sys::{
 use tokio::{
     io::AsyncRead,
     sync::{mpsc, oneshot, watch},
+    time::timeout,
 };
 use tokio_util::io::StreamReader;
 
@@ -39,6 +42,9 @@ use tokio_util::io::StreamReader;
 const ENTRIES_MAX: usize = 10_000;
 /// Bytes of a path, the NUL at its end included: the kernel's own limit.
 const PATH_BYTES_MAX: usize = 4096;
+
+/// How long a request for the data of an allocation waits for its end.
+const END_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Allocations on this machine by id, those that are over included.
 pub(super) type Allocs = BTreeMap<AllocId, Arc<Known>>;
@@ -245,6 +251,37 @@ impl Handle {
         };
         let reads = self.reads.clone();
         Ok(logs::stream_logs(dir, prefix, range, writer, reads))
+    }
+
+    /// The data of an allocation that is over, for the one that replaces it on another node: a tar
+    /// of `alloc/data` and of `local` of each task. Waits a while for the end.
+    ///
+    /// # Errors
+    /// Unknown allocation, one that goes on, or one whose directory was never made.
+    pub async fn snapshot(&self, alloc: &str) -> Result<mpsc::Receiver<io::Result<Bytes>>, Error> {
+        let known = self.known(alloc)?;
+        let shared = &known.shared;
+        let mut revisions = shared.revisions();
+        let is_over = |_: &u64| shared.is_over() || known.messages.is_closed();
+        let ended = timeout(END_PATIENCE, revisions.wait_for(is_over));
+        let goes_on = ended.await.is_err();
+        if goes_on {
+            return Err(Error::StillRuns);
+        }
+        let description = shared.alloc();
+        let pin = shared.cx.pins.pin(description.id);
+        let of_tasks = Arc::clone(&description);
+        let pieces = migration::packed(
+            &description,
+            shared.dir.clone(),
+            shared.cx.files.packing.clone(),
+            move |found| may_be_linked(&of_tasks, found),
+            pin,
+        );
+        pieces.await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::NoFile { path: "/".into() },
+            _ => error.into(),
+        })
     }
 
     /// Restarts tasks; answers when it is under way.

@@ -49,6 +49,8 @@ pub(super) struct Removals {
 struct Ended {
     alloc_id: AllocId,
     due: Instant,
+    /// Somebody read it when it was its turn.
+    is_put_off: bool,
 }
 
 impl Removals {
@@ -74,6 +76,7 @@ impl Removals {
         self.waiting.push_back(Ended {
             alloc_id,
             due: Instant::now() + WAIT,
+            is_put_off: false,
         });
     }
 
@@ -98,33 +101,49 @@ impl Removals {
     /// Resolves when [`Removals::begin`] has something to do. Safe to cancel.
     pub(super) async fn due(&mut self) {
         while self.running.join_next().await.is_some() {}
+        let is_hurried = (self.is_short || self.is_hurried || self.waiting.len() > WAITING_MAX)
+            && self.waiting.iter().any(|ended| !ended.is_put_off);
         match self.waiting.front() {
             None => std::future::pending().await,
-            Some(_) if self.is_short || self.is_hurried || self.waiting.len() > WAITING_MAX => {}
+            Some(_) if is_hurried => {}
             Some(oldest) => sleep_until(oldest.due).await,
         }
     }
 
-    /// Begins to remove a batch.
+    /// Begins to remove a batch. What somebody reads waits once more.
     pub(super) fn begin(&mut self, cx: &Arc<Context>) {
         let count = self.waiting.len().min(BATCH_MAX);
-        let batch = self.waiting.drain(..count).map(|ended| ended.alloc_id);
-        let batch: Vec<AllocId> = batch.collect();
-        for id in &batch {
-            self.ids.remove(id);
+        let (kept, batch): (Vec<Ended>, Vec<Ended>) =
+            (self.waiting.drain(..count)).partition(|ended| cx.pins.has(ended.alloc_id));
+        let due = Instant::now() + WAIT;
+        let kept = kept.into_iter().map(|ended| Ended {
+            due,
+            is_put_off: true,
+            ..ended
+        });
+        self.waiting.extend(kept);
+        self.is_hurried &= self.waiting.iter().any(|ended| !ended.is_put_off);
+        self.remove(cx, &batch);
+    }
+
+    fn remove(&mut self, cx: &Arc<Context>, batch: &[Ended]) {
+        for ended in batch {
+            self.ids.remove(&ended.alloc_id);
         }
-        self.is_hurried &= !self.waiting.is_empty();
         let share = batch.len().div_ceil(self.parallel).max(1);
         for part in batch.chunks(share) {
-            let removing = remove(Arc::clone(cx), self.alloc_dir.clone(), part.to_vec());
+            let ids = part.iter().map(|ended| ended.alloc_id).collect();
+            let removing = remove(Arc::clone(cx), self.alloc_dir.clone(), ids);
             self.running.spawn(removing);
         }
     }
 
-    /// Removes everything that waits.
+    /// Removes everything that waits, whoever reads it.
     pub(super) async fn finish(&mut self, cx: &Arc<Context>) {
         while !self.waiting.is_empty() {
-            self.begin(cx);
+            let count = self.waiting.len().min(BATCH_MAX);
+            let batch: Vec<Ended> = self.waiting.drain(..count).collect();
+            self.remove(cx, &batch);
         }
         while self.running.join_next().await.is_some() {}
     }

@@ -9,13 +9,15 @@ use super::{
     context::Context,
     cores::Cores,
     drivers::{Drivers, Owner},
-    file_threads::FileThreads,
+    file_threads::{FileThreads, MIGRATION_THREADS},
     fingerprint,
     handle::Allocs,
     labels::{self, Relabeled},
     local::{self, Registered},
     network::Networks,
     opened::{OPENED_MAX, Opened},
+    own_api::OwnApi,
+    pins::Pins,
     removals::Removals,
     reports::Reports,
     restore,
@@ -40,6 +42,7 @@ use std::{
 };
 use sys::{clock, files, processes};
 use tokio::{
+    io::DuplexStream,
     sync::{Semaphore, mpsc, watch},
     task::JoinSet,
     time::{sleep, timeout},
@@ -79,6 +82,7 @@ pub struct Client {
     restored: watch::Sender<bool>,
     opened: (mpsc::Sender<Opened>, Option<mpsc::Receiver<Opened>>),
     asks: (mpsc::Sender<Ask>, mpsc::Receiver<Ask>),
+    own_api: (OwnApi, Option<mpsc::Receiver<DuplexStream>>),
 }
 
 impl Client {
@@ -118,6 +122,7 @@ impl Client {
         let relabeled =
             Relabeled::open(kept.clone(), node.clone()).map_err(|source| open(&kept, source))?;
         let (opened, to_serve) = mpsc::channel(OPENED_MAX);
+        let (own_api, asked) = OwnApi::new();
         Ok(Self {
             registered: Arc::new(registered),
             relabeled: Arc::new(relabeled),
@@ -131,12 +136,18 @@ impl Client {
             restored: watch::Sender::new(false),
             opened: (opened, Some(to_serve)),
             asks: mpsc::channel(ASKS_MAX),
+            own_api: (own_api, Some(asked)),
         })
     }
 
     /// The connections that tasks open to the agent's API, for the one who asks first.
     pub fn take_opened(&mut self) -> Option<mpsc::Receiver<Opened>> {
         self.opened.1.take()
+    }
+
+    /// The connections on which this part asks the agent's own API, for the one who asks first.
+    pub fn take_asked(&mut self) -> Option<mpsc::Receiver<DuplexStream>> {
+        self.own_api.1.take()
     }
 
     /// This machine as the servers should know it.
@@ -168,6 +179,8 @@ impl Client {
         mut deltas: mpsc::Receiver<AllocDelta>,
         shutdown: CancellationToken,
     ) {
+        // Without anybody who answers, nobody shall wait for an answer.
+        drop(self.own_api.1);
         let (saved, damaged) = restore::restore(&self.store, &self.drivers).await;
         let known = saved.iter().map(|alloc| alloc.assignment.alloc.id);
         self.networks.retain(&known.collect()).await;
@@ -188,6 +201,9 @@ impl Client {
             session,
             host_env,
             opened: self.opened.0,
+            own_api: self.own_api.0,
+            pins: Arc::new(Pins::default()),
+            fetches: Semaphore::new(MIGRATION_THREADS),
             starts: Semaphore::new(STARTS_MAX),
             contacted: watch::Sender::new(false),
         });
@@ -382,7 +398,7 @@ impl Running {
             return;
         }
         if let Some(known) = self.allocs.read().get(&id) {
-            self.ended.insert((known.shared.finished_at(), id));
+            self.ended.insert((known.shared.kept_since(), id));
         }
         while self.ended.len() > self.cx.config.collection.allocs_max
             && let Some((_, oldest)) = self.ended.pop_first()
@@ -450,7 +466,7 @@ impl Running {
         let Some(known) = self.allocs.write().remove(&id) else {
             return;
         };
-        self.ended.remove(&(known.shared.finished_at(), id));
+        self.ended.remove(&(known.shared.kept_since(), id));
         self.removals.push(id);
     }
 

@@ -11,8 +11,8 @@ use crate::{
 use jobs::{
     environment::{TaskDirectories, TaskEnvironment},
     model::{
-        Allocation, FlatMap, NetworkStatus, Node, Task, TaskEvent, TaskName, TaskPhase, TaskState,
-        Timestamp, UnixSeconds,
+        Allocation, FlatMap, NetworkStatus, Node, Span, Task, TaskEvent, TaskName, TaskPhase,
+        TaskState, Timestamp, UnixSeconds,
     },
 };
 use mesh::model::{CheckId, ServiceName, Status};
@@ -20,6 +20,9 @@ use parking_lot::Mutex;
 use registration::{self, Instance, Rules, Version};
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::sync::{Notify, watch};
+
+/// How much longer than others the data of an allocation is kept that another node may fetch.
+const FETCH_GRACE: Span = Span::from_secs(15 * 60);
 
 /// Last result of a check, for the API and for the allocation's health.
 #[derive(Clone, Debug)]
@@ -196,11 +199,24 @@ impl Shared {
             .collect()
     }
 
-    /// When its last task ended.
-    pub(crate) fn finished_at(&self) -> Timestamp {
+    /// True once every task is over.
+    pub(crate) fn is_over(&self) -> bool {
+        let record = self.record.lock();
+        let mut tasks = record.tasks.values();
+        !record.tasks.is_empty() && tasks.all(|task| task.state.state == TaskPhase::Dead)
+    }
+
+    /// When its last task ended, for the order in which directories go. One whose data another node
+    /// may still fetch counts as if it had ended later.
+    pub(crate) fn kept_since(&self) -> Timestamp {
+        let alloc = self.alloc();
+        let moves = alloc
+            .group()
+            .is_some_and(|group| group.ephemeral_disk.migrate);
         let record = self.record.lock();
         let ends = record.tasks.values().map(|task| task.state.finished_at);
-        ends.max().unwrap_or_default()
+        let end = ends.max().unwrap_or_default();
+        if moves { end + FETCH_GRACE } else { end }
     }
 
     /// Changes the record, keeps it and wakes whoever waits for a change. That it could not be kept

@@ -50,6 +50,7 @@ mod linear;
 mod listeners;
 mod measured;
 mod mesh;
+mod migration;
 mod needs;
 mod networks;
 mod operated;

@@ -127,12 +127,6 @@ pub const ABSENT: &[Absent] = &[
         Group(|group| group.volumes.values().any(|one| one.sticky)),
     ),
     absent(
-        "group.ephemeral_disk.migrate",
-        Ignored,
-        "data stays on its node when the next allocation gets another one; with `sticky` it is kept on the same node",
-        Group(|group| group.ephemeral_disk.migrate),
-    ),
-    absent(
         "group.disconnect",
         Ignored,
         "allocations of a node that is out of reach count as lost at once and are replaced",

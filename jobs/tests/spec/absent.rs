@@ -100,11 +100,6 @@ const ASKING: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "group.ephemeral_disk.migrate",
-        "ephemeral_disk {\n sticky = true\n migrate = true\n }",
-        "",
-    ),
-    (
         "group.disconnect",
         "disconnect {\n lost_after = \"1h\"\n }",
         "",

@@ -41,6 +41,9 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+/// What tasks are told that was not brought from elsewhere, or why nothing can be set up.
+type Fetched = Result<Option<String>, String>;
+
 /// Carries one allocation from its setup to its end.
 pub(crate) struct AllocRunner {
     shared: Arc<Shared>,
@@ -96,8 +99,8 @@ impl AllocRunner {
         if self.shared.record().is_built && self.all_dead() {
             own_network::remove(&self.shared).await;
             self.report();
-        } else if let Some(claim) = self.claim().await {
-            self.live().await;
+        } else if let Some((claim, fetched)) = self.prepared().await {
+            self.live(fetched).await;
             let mut tasks = std::mem::take(&mut self.tasks);
             self.unless_forced(async move { while tasks.join_next().await.is_some() {} })
                 .await;
@@ -111,9 +114,22 @@ impl AllocRunner {
         self.settle().await;
     }
 
+    /// Waits until it may be set up, and for what has to be there before. None when it is not
+    /// wanted any more.
+    async fn prepared(&mut self) -> Option<(Claim, Fetched)> {
+        let claim = self.claim().await?;
+        if self.shared.record().is_built {
+            return Some((claim, Ok(None)));
+        }
+        let shared = Arc::clone(&self.shared);
+        let fetched = hooks::fetched(&shared);
+        let fetched = self.while_wanted(fetched).await?;
+        Some((claim, fetched))
+    }
+
     /// From its setup to the end of its last task.
-    async fn live(&mut self) {
-        if !self.set_up().await {
+    async fn live(&mut self, fetched: Fetched) {
+        if !self.set_up(fetched).await {
             self.report();
             return;
         }
@@ -164,11 +180,15 @@ impl AllocRunner {
         let alloc = self.shared.alloc();
         let wanted = claims::wanted(&alloc);
         let claims = Arc::clone(&self.shared.cx.claims);
-        let claim = claims.claim(alloc.id, &wanted);
-        tokio::pin!(claim);
+        self.while_wanted(claims.claim(alloc.id, &wanted)).await
+    }
+
+    /// Waits as long as the allocation is wanted; none when it is not any more.
+    async fn while_wanted<T>(&mut self, waiting: impl Future<Output = T>) -> Option<T> {
+        tokio::pin!(waiting);
         while !self.shared.alloc().server_terminal() && !self.force_stop {
             tokio::select! {
-                claim = &mut claim => return Some(claim),
+                done = &mut waiting => return Some(done),
                 message = self.messages.recv() => self.defer(message?),
             }
         }
@@ -213,7 +233,7 @@ impl AllocRunner {
     }
 
     /// Makes the directory and the first record of each task; false when that failed.
-    async fn set_up(&self) -> bool {
+    async fn set_up(&self, fetched: Fetched) -> bool {
         if self.shared.record().is_built {
             // Each start tries again; tasks that run have what they had.
             if let Err(error) = own_network::ensure(&self.shared).await {
@@ -221,7 +241,10 @@ impl AllocRunner {
             }
             return true;
         }
-        let built = hooks::prerun(&self.shared).await;
+        let (built, missing) = match fetched {
+            Ok(missing) => (hooks::prerun(&self.shared).await, missing),
+            Err(error) => (Err(error), None),
+        };
         let alloc = self.shared.alloc();
         let names: Vec<TaskName> = definitions(&alloc).map(|task| task.name.clone()).collect();
         let change = |record: &mut AllocRecord| {
@@ -230,6 +253,10 @@ impl AllocRunner {
                 let task = record.tasks.entry(name.clone()).or_default();
                 task.state
                     .push_event(events::event("Received", "Task received by client"));
+                if let Some(missing) = &missing {
+                    let event = events::event("Task hook message", missing.clone());
+                    task.state.push_event(event);
+                }
                 if let Err(error) = &built {
                     let text = format!("failed to setup alloc: {error}");
                     task.state

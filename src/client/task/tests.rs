@@ -132,6 +132,9 @@ fn bench(driver: Simulated, job_type: JobType, task: Task, record: TaskRecord) -
         session,
         host_env: BTreeMap::new(),
         opened: mpsc::channel(1).0,
+        own_api: crate::own_api::OwnApi::new().0,
+        pins: Arc::default(),
+        fetches: Semaphore::new(1),
         starts: Semaphore::new(1),
         contacted: watch::Sender::new(true),
     });

@@ -6,7 +6,9 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
+use futures_util::stream;
 use jobs::wire::AllocFileInfo;
+use std::io;
 use tokio_util::io::ReaderStream;
 
 use super::of_alloc;
@@ -101,4 +103,29 @@ async fn content(
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     Ok((headers, Body::from_stream(ReaderStream::new(reader))).into_response())
+}
+
+/// `GET /v1/client/allocation/:id/snapshot`
+pub(super) async fn snapshot(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    query: Query,
+) -> Result<Response, Error> {
+    let client = of_alloc(&api, &id)?;
+    let pieces = client.snapshot(&id).await?;
+    let pieces = stream::unfold(
+        (pieces, query.stopping()),
+        |(mut pieces, stopping)| async move {
+            let piece = tokio::select! {
+                piece = pieces.recv() => piece?,
+                () = stopping.0.cancelled() => Err(io::ErrorKind::ConnectionAborted.into()),
+            };
+            Some((piece, (pieces, stopping)))
+        },
+    );
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
 }

@@ -42,6 +42,7 @@ pub(super) fn router() -> Router<Api> {
         .route("/v1/client/allocation/{id}/exec", get(execute::execute))
         .route("/v1/client/allocation/{id}/gc", any_of(collection::alloc))
         .route("/v1/client/gc", any_of(collection::all))
+        .route("/v1/client/allocation/{id}/snapshot", get(files::snapshot))
         .route("/v1/client/stats", get(usage::host))
         .route(
             "/v1/client/metadata",
@@ -103,6 +104,7 @@ impl From<client::Error> for Error {
             E::UnknownAlloc { alloc } => return unknown(alloc),
             E::NotStarted { .. } | E::NoFile { .. } | E::NotOver { .. } => StatusCode::NOT_FOUND,
             E::SecretPath { .. } | E::Linked { .. } | E::NoCommands => StatusCode::FORBIDDEN,
+            E::StillRuns => StatusCode::CONFLICT,
             E::UnknownTask { .. }
             | E::UnknownSignal { .. }
             | E::NoSignals { .. }
@@ -131,6 +133,7 @@ mod tests {
             (client::Error::NoFile { path: path() }, 404),
             (client::Error::UnknownAlloc { alloc: "a".into() }, 404),
             (client::Error::Linked { path: path() }, 403),
+            (client::Error::StillRuns, 409),
             (client::Error::BadPath { reason: "is bad" }, 400),
             (client::Error::BadOffset { offset: u64::MAX }, 400),
         ] {
