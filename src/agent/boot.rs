@@ -846,6 +846,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         chroot_env: client.chroot_env.clone(),
         bridge: client.bridge.clone(),
         collection: client.collection,
+        cni: client.cni.clone(),
         dev: config.dev,
     })
 }

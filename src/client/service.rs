@@ -216,6 +216,7 @@ impl Client {
             async move { self.registered.run(&cx.session, &cx.checks).await }
         });
         let fingerprints = tokio::spawn(fingerprint_drivers(Arc::clone(&cx)));
+        let versions = tokio::spawn(fingerprint_plugins(Arc::clone(&cx)));
         let relabeled = tokio::spawn({
             let cx = Arc::clone(&cx);
             async move {
@@ -259,6 +260,7 @@ impl Client {
         }
         fingerprints.abort();
         looks.abort();
+        versions.abort();
         sweeps.abort();
         relabeled.abort();
         registered.abort();
@@ -539,6 +541,21 @@ async fn fingerprint_drivers(cx: Arc<Context>) {
         let node = (**cx.node.borrow()).clone();
         cx.reports.node(node);
     }
+}
+
+/// Asks the plugins of networks for their versions and tells the servers.
+async fn fingerprint_plugins(cx: Arc<Context>) {
+    let versions = cx.networks.plugin_versions().await;
+    if versions.is_empty() {
+        return;
+    }
+    cx.node.send_modify(|node| {
+        let node = Arc::make_mut(node);
+        node.attributes.extend(versions);
+        node.classify();
+    });
+    let node = (**cx.node.borrow()).clone();
+    cx.reports.node(node);
 }
 
 /// Lets drivers look from time to time for what belongs to no task.

@@ -1,4 +1,4 @@
-use config::{ArtifactLimits, Bridge, Collection, HostVolume, Options, Plugins, TemplateRules};
+use config::{ArtifactLimits, Bridge, Cni, Collection, HostVolume, Options, Plugins, TemplateRules};
 use jobs::model::NodeId;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 
@@ -54,6 +54,8 @@ pub struct Config {
     pub host_volumes: BTreeMap<String, HostVolume>,
     /// The bridge of networks apart from the host's.
     pub bridge: Bridge,
+    /// The plugins of networks that jobs ask for by name.
+    pub cni: Cni,
     /// What of the host isolated tasks see: path on the host to path in the task; none for the
     /// usual.
     pub chroot_env: Option<BTreeMap<String, String>>,

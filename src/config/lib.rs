@@ -9,6 +9,7 @@ mod autopilot;
 mod bridge;
 mod callers;
 mod collection;
+mod cni;
 mod consul;
 pub mod definitions;
 mod discovery;
@@ -43,6 +44,7 @@ pub use autopilot::WrittenAutopilot;
 pub use bridge::{Bridge, WrittenBridge};
 pub use callers::{Callers, PerAddress, WrittenCallers};
 pub use collection::{Collection, WrittenCollection};
+pub use cni::{Cni, WrittenCni};
 pub use consul::{help as consul_help, load as load_consul, validate as validate_consul};
 pub use discovery::{Discovery, WrittenDiscovery};
 pub use drain::{OwnDrain, WrittenDrain};
@@ -318,6 +320,8 @@ pub struct Client {
     pub chroot_env: Option<BTreeMap<String, String>>,
     /// The bridge of networks that allocations have for themselves.
     pub bridge: Bridge,
+    /// The plugins of networks that jobs ask for by name.
+    pub cni: Cni,
     /// What is kept back from jobs: what is written, and those ports of the agent's own listeners
     /// that are among the dynamic ones.
     pub reserved: Reserved,

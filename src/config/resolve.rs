@@ -568,6 +568,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
     };
     volumes::check(&written.host_volumes, problems);
     let bridge = written.bridge.resolve(problems);
+    let cni = written.cni.resolve(problems);
     let drain = written.drain.resolve(dev, problems);
     let collection = written.collection.resolve(dev, problems);
     let artifact = written.files.artifact(problems);
@@ -590,6 +591,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         host_volumes: written.host_volumes.clone(),
         chroot_env: written.chroot_env.clone(),
         bridge,
+        cni,
         reserved: written.reserved.resolve(problems),
         collection,
         artifact,

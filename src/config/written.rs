@@ -5,6 +5,7 @@ use super::autopilot::WrittenAutopilot;
 use super::bridge::WrittenBridge;
 use super::callers::WrittenCallers;
 use super::collection::WrittenCollection;
+use super::cni::WrittenCni;
 use super::discovery::WrittenDiscovery;
 use super::drain::WrittenDrain;
 use super::external::WrittenExternal;
@@ -73,6 +74,7 @@ pub struct Written {
     pub host_volumes: BTreeMap<String, HostVolume>,
     pub chroot_env: Option<BTreeMap<String, String>>,
     pub bridge: WrittenBridge,
+    pub cni: WrittenCni,
     pub reserved: WrittenReserved,
     pub drain: WrittenDrain,
     pub files: WrittenFiles,
@@ -180,7 +182,7 @@ const CATALOG: [&str; 4] = [
     "enable_local_script_checks",
 ];
 
-const CLIENT: [&str; 25] = [
+const CLIENT: [&str; 27] = [
     "enabled",
     "artifact",
     "template",
@@ -204,6 +206,8 @@ const CLIENT: [&str; 25] = [
     "bridge_network_name",
     "bridge_network_subnet",
     "bridge_network_hairpin_mode",
+    "cni_path",
+    "cni_config_dir",
     "reserved",
     "drain_on_shutdown",
 ];
@@ -270,6 +274,7 @@ impl Written {
             host_volumes,
             chroot_env: other.chroot_env.or(self.chroot_env),
             bridge: self.bridge.merge(other.bridge),
+            cni: self.cni.merge(other.cni),
             reserved: self.reserved.merge(other.reserved),
             drain: self.drain.merge(other.drain),
             files: self.files.merge(other.files),
@@ -549,6 +554,8 @@ impl Written {
                 "chroot_env" => self.chroot_env = Some(plugins::texts(inner, reader)),
                 "bridge_network_name" => self.bridge.name = reader.text(&inner),
                 "bridge_network_subnet" => self.bridge.subnet = reader.text(&inner),
+                "cni_path" => self.cni.path = reader.text(&inner),
+                "cni_config_dir" => self.cni.config_dir = reader.text(&inner),
                 "reserved" => self.reserved.take(inner, reader),
                 "drain_on_shutdown" => self.drain.take(inner, reader),
                 "alloc_dir" => self.alloc_dir = reader.text(&inner),

@@ -365,7 +365,7 @@ async fn what_is_not_built_says_so() {
             "{path}: {status} {body}"
         );
     }
-    let apart = "job \"p\" {\n type = \"batch\"\n group \"g\" {\n network {\n mode = \"cni/own\"\n }\n task \"t\" {\n driver = \"raw_exec\"\n config {\n command = \"/bin/true\"\n }\n }\n }\n}\n";
+    let apart = "job \"p\" {\n type = \"batch\"\n group \"g\" {\n task \"t\" {\n driver = \"raw_exec\"\n config {\n command = \"/bin/true\"\n }\n resources {\n network {\n mode = \"bridge\"\n }\n }\n }\n }\n}\n";
     std::fs::write(agent.dir().join("apart.nomad"), apart).expect("a job file");
     let output = trivet(&agent, &["job", "run", "apart.nomad"]).await;
     assert_eq!(
@@ -374,10 +374,10 @@ async fn what_is_not_built_says_so() {
         "registered and not placed: {}",
         output.text()
     );
-    let sentence = "network plugins are not called";
+    let sentence = "a group has one network, so its tasks would not be isolated";
     for place in [
-        format!("* network.mode with \"cni/NAME\", or that of a task (group g): {sentence}"),
-        format!("Constraint \"network.mode with \\\"cni/NAME\\\", or that of a task: {sentence}"),
+        format!("* network.mode of a task (group g): {sentence}"),
+        format!("Constraint \"network.mode of a task: {sentence}"),
     ] {
         assert!(output.stdout.contains(&place), "{place}: {}", output.text());
     }

@@ -230,6 +230,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         options: config::Options::default(),
         artifact: config::ArtifactLimits::default(),
         template: config::TemplateRules::default(),
+        cni: config::Cni::default(),
         dev,
     }
 }

@@ -70,13 +70,18 @@ impl Drop for Machine {
 
 /// An agent with a bridge of its own; none where there can be none.
 async fn agent(bridge: &str, subnet: &str) -> Option<(Agent, Machine)> {
+    agent_with(bridge, subnet, "").await
+}
+
+/// As [`agent`], with further lines of the client block.
+async fn agent_with(bridge: &str, subnet: &str, lines: &str) -> Option<(Agent, Machine)> {
     let (ip, nft) = (need("ip", "iproute2")?, need("nft", "nftables")?);
     if !need_root() {
         return None;
     }
     let more = format!(
         "client {{\n bridge_network_name = \"{bridge}\"\n bridge_network_subnet = \"{subnet}\"\n \
-         bridge_network_hairpin_mode = true\n}}\n"
+         bridge_network_hairpin_mode = true\n{lines}}}\n"
     );
     let agent = Agent::start_with(Mode::Durable, &more).await;
     let machine = Machine {
@@ -359,4 +364,243 @@ async fn needs_root_addresses_are_few_and_what_an_agent_finds_is_brought_in_orde
         })
         .await;
     }
+}
+
+/// A plugin that writes down what it is asked, and links the namespace to the host.
+const PLUGIN: &str = r#"#!/bin/sh
+[ -z "$CNI_COMMAND" ] && { echo "CNI probe plugin v1.2.3" >&2; exit 0; }
+here=$(dirname "$0")
+echo "$CNI_COMMAND $CNI_CONTAINERID $CNI_ARGS $(tr -d '\n')" >> "$here/calls"
+link=tvc$(echo "$CNI_CONTAINERID" | tr -d - | cut -c 1-10)
+inside=$(basename "$CNI_NETNS")
+case $CNI_COMMAND in
+ADD)
+  ip link add "$link" type veth peer name "$CNI_IFNAME" netns "$inside" &&
+  ip addr add 172.27.243.1/24 dev "$link" && ip link set "$link" up &&
+  ip -n "$inside" addr add 172.27.243.2/24 dev "$CNI_IFNAME" &&
+  ip -n "$inside" link set "$CNI_IFNAME" up || exit 1
+  cat <<EOS
+{"cniVersion": "1.0.0",
+ "interfaces": [{"name": "$link"}, {"name": "$CNI_IFNAME", "sandbox": "$CNI_NETNS"}],
+ "ips": [{"address": "172.27.243.2/24", "interface": 1}],
+ "dns": {"nameservers": ["192.0.2.77"]}}
+EOS
+  ;;
+DEL) ip link del "$link" 2>/dev/null ;;
+esac
+exit 0
+"#;
+
+/// One that has no address left.
+const FULL: &str = r#"#!/bin/sh
+echo '{"cniVersion": "1.0.0", "code": 11, "msg": "no address", "details": "the range is full"}'
+exit 1
+"#;
+
+/// Directories of plugins and of their networks, and the lines that name them.
+struct Plugins {
+    dir: tempfile::TempDir,
+}
+
+impl Plugins {
+    fn new() -> Self {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().expect("a directory");
+        for (name, script) in [("probe", PLUGIN), ("full", FULL)] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, script).expect("a plugin");
+            let everybody = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(&path, everybody).expect("a program");
+        }
+        let list = r#"{"name": "probe", "cniVersion": "1.0.0",
+            "plugins": [{"type": "probe", "capabilities": {"portMappings": true}}]}"#;
+        let full = r#"{"name": "full", "cniVersion": "1.0.0", "type": "full"}"#;
+        for (name, text) in [("probe.conflist", list), ("full.conf", full)] {
+            std::fs::write(dir.path().join(name), text).expect("a list");
+        }
+        Self { dir }
+    }
+
+    fn lines(&self) -> String {
+        let dir = self.dir.path().display();
+        format!("cni_path = \"/nonexistent:{dir}\"\n cni_config_dir = \"{dir}\"\n")
+    }
+
+    /// What the plugin was asked: command, allocation, arguments, configuration.
+    fn calls(&self) -> Vec<(String, String, String, Value)> {
+        let text = std::fs::read_to_string(self.dir.path().join("calls")).unwrap_or_default();
+        let calls = text.lines().map(|line| {
+            let mut words = line.splitn(4, ' ').map(str::to_owned);
+            let mut next = || words.next().expect("a word");
+            let (command, alloc, args) = (next(), next(), next());
+            let input = serde_json::from_str(&next()).expect("a configuration");
+            (command, alloc, args, input)
+        });
+        calls.collect()
+    }
+
+    fn commands(&self, alloc: &str) -> Vec<String> {
+        let calls = self.calls().into_iter();
+        let of_alloc = calls.filter(|(_, of, ..)| of == alloc);
+        of_alloc.map(|(command, ..)| command).collect()
+    }
+}
+
+/// A server in the network that plugins make.
+fn plugged(name: &str, network: &str) -> String {
+    format!(
+        r#"
+job "{name}" {{
+  group "g" {{
+    network {{
+      mode = "cni/{network}"
+      cni {{
+        args = {{ colour = "${{NOMAD_GROUP_NAME}}-blue" }}
+      }}
+      port "http" {{ to = 8080 }}
+    }}
+    reschedule {{
+      attempts  = 0
+      unlimited = false
+    }}
+    restart {{ attempts = 0 }}
+    task "server" {{
+      driver = "raw_exec"
+      config {{
+        command = "{TRIVET}"
+        args    = ["echo", "-listen", "${{NOMAD_ALLOC_IP_http}}:8080", "-text", "hello"]
+      }}
+      resources {{ memory = 32 }}
+    }}
+  }}
+}}
+"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_root_plugins_make_a_network_and_take_it_away_again() {
+    let plugins = Plugins::new();
+    let Some((mut agent, machine)) = agent_with("tvit3", "172.27.242.0/24", &plugins.lines()).await
+    else {
+        return;
+    };
+    // The node says what it has, and what it has not is not placed.
+    agent
+        .wait("/v1/nodes", |nodes| {
+            let id = nodes[0]["ID"].as_str()?;
+            (!id.is_empty()).then_some(())
+        })
+        .await;
+    let own = http::get(&agent.url("http", "/v1/agent/self")).await;
+    let node = own["stats"]["client"]["node_id"].as_str().expect("a node");
+    let path = format!("/v1/node/{node}");
+    let node = agent
+        .wait(&path, |node| {
+            let version = &node["Attributes"]["plugins.cni.version.probe"];
+            (version == "1.2.3").then(|| node.clone())
+        })
+        .await;
+    let networks = node["NodeResources"]["Networks"].as_array();
+    let modes: Vec<&Value> = networks
+        .expect("networks")
+        .iter()
+        .map(|one| &one["Mode"])
+        .collect();
+    assert_eq!(modes, ["host", "cni/full", "cni/probe"]);
+    std::fs::write(agent.dir().join("other.nomad"), plugged("other", "other")).expect("a job");
+    let planned = command::trivet(&agent, &["job", "plan", "other.nomad"]).await;
+    assert!(
+        planned.stdout.contains("missing network"),
+        "{}",
+        planned.text()
+    );
+
+    // It is reached at the address that the plugin says.
+    agent.register(&plugged("plugged", "probe")).await;
+    let running = alloc(&agent, "plugged", "running").await;
+    let id = running["ID"].as_str().expect("an id").to_owned();
+    says("http://172.27.243.2:8080/", "hello").await;
+    let status = agent
+        .wait(&format!("/v1/allocation/{id}"), |alloc| {
+            let status = &alloc["NetworkStatus"];
+            status["Address"].as_str().map(|_| status.clone())
+        })
+        .await;
+    assert_eq!(status["Address"], "172.27.243.2");
+    assert_eq!(status["InterfaceName"], "eth0");
+    assert_eq!(status["DNS"]["Servers"][0], "192.0.2.77");
+    let resolver = machine.networks.join(&id).join("resolv.conf");
+    let resolver = std::fs::read_to_string(resolver).expect("a file");
+    assert!(resolver.contains("nameserver 192.0.2.77\n"), "{resolver}");
+    let (command, _, args, input) = plugins.calls().remove(0);
+    assert_eq!(command, "ADD");
+    let mut args: Vec<&str> = args.split(';').collect();
+    args.sort_unstable();
+    let expected = [
+        "IgnoreUnknown=true".to_owned(),
+        format!("NOMAD_ALLOC_ID={id}"),
+        "NOMAD_GROUP_NAME=g".to_owned(),
+        "NOMAD_JOB_ID=plugged".to_owned(),
+        "NOMAD_NAMESPACE=default".to_owned(),
+        "NOMAD_REGION=global".to_owned(),
+        "colour=g-blue".to_owned(),
+    ];
+    assert_eq!(args, expected);
+    let ports = &input["runtimeConfig"]["portMappings"];
+    let given = http::get(&agent.url("http", &format!("/v1/allocation/{id}"))).await;
+    let port = &given["AllocatedResources"]["Shared"]["Ports"][0]["Value"];
+    assert_eq!(ports[0]["hostPort"], *port);
+    assert_eq!(ports[0]["containerPort"], 8080);
+    assert_eq!(ports[1]["protocol"], "udp");
+
+    // What a plugin says of its failure is told, and nothing is left of it.
+    agent.register(&plugged("full", "full")).await;
+    let failed = alloc(&agent, "full", "failed").await;
+    let events = failed["TaskStates"]["server"]["Events"].to_string();
+    let told =
+        "network `full`: plugin `full` failed at ADD: no address: the range is full (code 11)";
+    assert!(events.contains(told), "{events}");
+    assert_eq!(
+        machine.left(failed["ID"].as_str().expect("an id")).len(),
+        1,
+        "that of the other"
+    );
+
+    // The next agent asks whether it is there, and clears away what belongs to nobody.
+    let nobody = "00000000-0000-4000-8000-000000000002";
+    agent.kill().await;
+    let dir = machine.networks.join(nobody);
+    std::fs::create_dir(&dir).expect("a directory");
+    let of_id = std::fs::read_to_string(machine.networks.join(&id).join("state"));
+    std::fs::write(dir.join("state"), of_id.expect("a file")).expect("a copy");
+    agent.start_again().await;
+    eventually("the calls of the next agent", || async {
+        let found = (plugins.commands(nobody), plugins.commands(&id));
+        let (of_nobody, of_id) = (["DEL"].as_slice(), ["ADD", "CHECK"].as_slice());
+        let is_whole = found.0 == of_nobody && found.1 == of_id && !dir.exists();
+        is_whole.then_some(()).ok_or_else(|| format!("{found:?}"))
+    })
+    .await;
+    says("http://172.27.243.2:8080/", "hello").await;
+    for job in ["plugged", "full"] {
+        command::trivet(&agent, &["job", "stop", "-purge", "-detach", job])
+            .await
+            .ok();
+    }
+    eventually("nothing left", || async {
+        let mut left = machine.left(&id);
+        let links = machine.ip(&["-o", "link", "show"]);
+        left.extend(
+            links
+                .lines()
+                .filter(|line| line.contains("tvc"))
+                .map(str::to_owned),
+        );
+        left.is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{left:?}"))
+    })
+    .await;
+    assert_eq!(plugins.commands(&id), ["ADD", "CHECK", "DEL"]);
 }

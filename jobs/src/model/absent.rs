@@ -53,14 +53,12 @@ const fn absent(name: &'static str, lack: Lack, sentence: &'static str, asked: A
 /// Everything that job files may ask for and that this version does not do.
 pub const ABSENT: &[Absent] = &[
     absent(
-        "network.mode with \"cni/NAME\", or that of a task",
+        "network.mode of a task",
         Refused,
-        "network plugins are not called, and a group has one network, so its tasks would not be isolated",
+        "a group has one network, so its tasks would not be isolated",
         Group(|group| {
             let mut of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
-            let mut of_group = group.networks.iter();
-            of_group.any(|network| network.mode.starts_with("cni/"))
-                || of_tasks.any(|network| !is_of_host(network))
+            of_tasks.any(|network| !is_of_host(network))
         }),
     ),
     absent(
@@ -76,12 +74,6 @@ pub const ABSENT: &[Absent] = &[
         Group(|group| {
             networks(group).any(|network| is_of_host(network) && !network.hostname.is_empty())
         }),
-    ),
-    absent(
-        "network.cni",
-        Ignored,
-        "no network plugin is called",
-        Group(|group| networks(group).any(|network| network.cni.is_some())),
     ),
     absent(
         "network.port.ignore_collision",

@@ -1,8 +1,8 @@
 use super::id::or_none;
 use super::{
-    AllocId, AllocMetric, AllocName, DeploymentId, EvalId, FlatMap, GroupName, Index, Job, JobId,
-    JobKey, Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup, TaskName,
-    TaskState, Text, Timestamp, is_default,
+    AllocId, AllocMetric, AllocName, DeploymentId, Dns, EvalId, FlatMap, GroupName, Index, Job,
+    JobId, JobKey, Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup,
+    TaskName, TaskState, Text, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -327,6 +327,12 @@ pub struct NetworkStatus {
     pub interface_name: String,
     /// Address.
     pub address: String,
+    /// Its address of IPv6 beside that; empty for none.
+    #[serde(rename = "AddressIPv6")]
+    pub address_ipv6: String,
+    /// How names are resolved inside, when whoever made the network says so.
+    #[serde(rename = "DNS")]
+    pub dns: Option<Box<Dns>>,
 }
 
 /// What an allocation was given.

@@ -59,7 +59,7 @@ pub struct Port {
 }
 
 /// How names are resolved inside a network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Dns {
     /// Servers to ask.

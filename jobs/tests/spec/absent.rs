@@ -54,9 +54,9 @@ fn outcome(lines: &str) -> (Vec<String>, Option<String>) {
 /// Lines of a group and of its task that ask for what a row of the table is about.
 const ASKING: &[(&str, &str, &str)] = &[
     (
-        "network.mode with \"cni/NAME\", or that of a task",
-        "network {\n mode = \"cni/own\"\n }",
+        "network.mode of a task",
         "",
+        "resources {\n network {\n mode = \"bridge\"\n }\n }",
     ),
     (
         "network.dns with mode \"host\"",
@@ -66,11 +66,6 @@ const ASKING: &[(&str, &str, &str)] = &[
     (
         "network.hostname with mode \"host\"",
         "network {\n hostname = \"h\"\n }",
-        "",
-    ),
-    (
-        "network.cni",
-        "network {\n cni {\n args = { a = \"b\" }\n }\n }",
         "",
     ),
     (

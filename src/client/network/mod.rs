@@ -1,5 +1,6 @@
 //! Networks of allocations apart from the host's: a namespace for each, and for `bridge` a link to
-//! one bridge of this agent, addresses, and ports of the host that lead inside.
+//! one bridge of this agent, addresses, and ports of the host that lead inside. With `cni/NAME`
+//! plugins of the operator do what they like to the namespace.
 //!
 //! What it needs from the machine: root, and the programs `ip` and `nft`. What it leaves behind:
 //! nothing; the bridge and the table of rules go with the last allocation. What was made is written
@@ -7,10 +8,11 @@
 //! the files that its tasks see in the place of the host's. The table is always replaced as a
 //! whole, from what is written down.
 //!
-//! Source: `network` block, mode `bridge`. Differs: no plugins take part; ports lead inside from
-//! the address of the node alone, from the host itself as well; nothing is done for IPv6.
+//! Source: `network` block, mode `bridge`. Differs: no plugins take part in that; ports lead inside
+//! from the address of the node alone, from the host itself as well; nothing is done for IPv6.
 
 mod addresses;
+mod cni;
 mod files;
 mod programs;
 mod rules;
@@ -20,9 +22,11 @@ use super::{
     drivers::{Holder, OwnNetwork},
 };
 use addresses::Subnet;
+use cni::{Asked, Attachment, Plugins, PortMapping};
+use futures_util::{StreamExt as _, stream};
 use jobs::{
     environment::TaskEnvironment,
-    model::{AllocId, AllocatedPort, Allocation, Dns, NetworkStatus, Node},
+    model::{AllocId, AllocatedPort, Allocation, Dns, NetworkResource, NetworkStatus, Node},
 };
 use programs::Programs;
 use rules::Forward;
@@ -33,6 +37,7 @@ use std::{
     net::Ipv4Addr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::{Arc, Weak},
 };
 use sys::{
     files::{Durability, create_dir, write_atomic},
@@ -52,6 +57,9 @@ const BRIDGE: &str = "bridge";
 /// of the plugins that do the same.
 const PARTS: [&str; 5] = ["bridge", "firewall", "host-local", "loopback", "portmap"];
 const PARTS_VERSION: &str = "1.0.0";
+
+/// Networks of plugins that are left at a time by an agent that starts.
+const LEFT_AT_A_TIME: usize = 8;
 
 /// Why an allocation has no network of its own.
 #[derive(Debug, thiserror::Error)]
@@ -81,6 +89,17 @@ pub(crate) enum NetworkError {
         /// The host's address.
         address: String,
     },
+    /// There is no network of that name.
+    #[error("{0}")]
+    Unknown(String),
+    /// A plugin did not do what it was asked for.
+    #[error("network `{name}`: {reason}")]
+    Plugin {
+        /// Name of the network.
+        name: String,
+        /// What it said.
+        reason: String,
+    },
     /// A file could not be written.
     #[error("`{}`: {source}", path.display())]
     File {
@@ -91,11 +110,28 @@ pub(crate) enum NetworkError {
     },
 }
 
+/// What leads out of a network.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Nothing.
+    #[default]
+    None,
+    /// A link to the bridge.
+    Bridge,
+    /// What plugins make.
+    Plugins {
+        /// Name of their network.
+        name: String,
+        /// What they are told beside their configuration.
+        args: BTreeMap<String, String>,
+    },
+}
+
 /// What a group wants of its network.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Wanted {
-    /// A link to the bridge; otherwise loopback alone.
-    pub(crate) bridge: bool,
+    /// What there is beside loopback.
+    pub(crate) link: Link,
     /// Name of the machine inside; empty for that of the host.
     pub(crate) hostname: String,
     /// How names are resolved; none for as on the host.
@@ -110,12 +146,20 @@ impl Wanted {
     /// What the group of an allocation asks for; none for the network of the host.
     pub(crate) fn of(alloc: &Allocation, node: &Node) -> Option<Self> {
         let network = alloc.group()?.networks.first()?;
-        let bridge = match network.mode.as_str() {
-            "bridge" => true,
-            "none" => false,
-            _ => return None,
-        };
+        let mode = network.mode.as_str();
+        let plugins = mode.strip_prefix("cni/");
+        if plugins.is_none() && !matches!(mode, "bridge" | "none") {
+            return None;
+        }
         let environment = TaskEnvironment::of_group(alloc, node);
+        let link = match plugins {
+            Some(name) => Link::Plugins {
+                name: name.to_owned(),
+                args: plugin_args(alloc, network, &environment),
+            },
+            None if mode == "bridge" => Link::Bridge,
+            None => Link::None,
+        };
         let texts = |list: &Option<Vec<String>>| {
             let list = list.as_ref()?.iter();
             Some(list.map(|text| environment.interpolate(text)).collect())
@@ -126,7 +170,7 @@ impl Wanted {
             options: texts(&dns.options),
         });
         Some(Self {
-            bridge,
+            link,
             hostname: host_name(&environment.interpolate(&network.hostname)),
             dns,
             ports: alloc.allocated_resources.shared.ports.to_vec(),
@@ -152,6 +196,34 @@ struct Kept {
     forwards: Vec<Forward>,
     hostname: String,
     holder: Option<Holder>,
+    /// Of a network of plugins.
+    plugins: Option<(String, Attachment)>,
+    /// This agent has made it, or has asked whether it is there.
+    #[serde(skip)]
+    is_seen: bool,
+}
+
+impl Kept {
+    /// What the servers are told.
+    fn status(&self) -> Option<NetworkStatus> {
+        let of_bridge = self.address.map(|address| NetworkStatus {
+            interface_name: INSIDE.into(),
+            address: address.to_string(),
+            ..NetworkStatus::default()
+        });
+        let made = self
+            .plugins
+            .as_ref()
+            .and_then(|(_, plugins)| plugins.result.as_ref());
+        of_bridge.or_else(|| cni::status(made?))
+    }
+
+    /// False while plugins have not said that they have made theirs.
+    fn is_whole(&self) -> bool {
+        self.plugins
+            .as_ref()
+            .is_none_or(|(_, plugins)| plugins.result.is_some())
+    }
 }
 
 /// The networks of all allocations of this machine.
@@ -162,7 +234,10 @@ pub(crate) struct Networks {
     subnet: Subnet,
     hairpin: bool,
     programs: Result<Programs, String>,
+    plugins: Plugins,
     made: Mutex<Made>,
+    /// Who changes the network of one allocation, whose plugins take their time.
+    busy: parking_lot::Mutex<BTreeMap<AllocId, Weak<Mutex<()>>>>,
 }
 
 /// What there is. Whoever changes the machine's network holds the lock.
@@ -203,7 +278,9 @@ impl Networks {
                 true => Programs::find(),
                 false => Err("the agent must run as root".into()),
             },
+            plugins: Plugins::new(config.cni.path.clone(), config.cni.config_dir.clone()),
             made: Mutex::new(Made { kept, last }),
+            busy: parking_lot::Mutex::default(),
         })
     }
 
@@ -211,29 +288,56 @@ impl Networks {
     /// elsewhere. Where something is missing it says nothing, and placement tells what was asked
     /// for.
     pub(crate) fn fingerprint(&self, config: &Config, node: &mut Node) {
-        if self.programs.is_err() || !config.address.is_ipv4() {
+        if self.programs.is_err() {
             return;
         }
-        for part in PARTS {
-            let key = format!("plugins.cni.version.{part}");
-            node.attributes.insert(key, PARTS_VERSION.into());
+        if config.address.is_ipv4() {
+            for part in PARTS {
+                let key = format!("plugins.cni.version.{part}");
+                node.attributes.insert(key, PARTS_VERSION.into());
+            }
+            let hairpin = self.hairpin.to_string();
+            node.attributes
+                .insert("nomad.bridge.hairpin_mode".into(), hairpin);
         }
-        let hairpin = self.hairpin.to_string();
-        node.attributes
-            .insert("nomad.bridge.hairpin_mode".into(), hairpin);
+        let networks = self.plugins.networks().into_iter();
+        let networks = networks.map(|name| NetworkResource {
+            mode: format!("cni/{name}"),
+            ..NetworkResource::default()
+        });
+        node.node_resources.networks.extend(networks);
         node.classify();
+    }
+
+    /// The versions of the plugins, as attributes of a node. Those whose work is done here are not
+    /// among them: jobs ask for them because of the bridge.
+    pub(crate) async fn plugin_versions(&self) -> BTreeMap<String, String> {
+        if self.programs.is_err() {
+            return BTreeMap::new();
+        }
+        let versions = self.plugins.versions().await.into_iter();
+        let others = versions.filter(|(name, _)| !PARTS.contains(&name.as_str()));
+        let key = |name: &str| format!("plugins.cni.version.{name}");
+        others
+            .map(|(name, version)| (key(&name), version))
+            .collect()
     }
 
     /// Removes what belongs to none of `known`, and brings the rules into agreement with the rest.
     pub(crate) async fn retain(&self, known: &BTreeSet<AllocId>) {
         let mut made = self.made.lock().await;
-        let unknown: Vec<AllocId> = made
+        let unknown: Vec<(AllocId, Kept)> = made
             .kept
-            .keys()
-            .filter(|id| !known.contains(id))
-            .copied()
+            .iter()
+            .filter(|(id, _)| !known.contains(id))
+            .map(|(id, kept)| (*id, kept.clone()))
             .collect();
-        for id in unknown {
+        let leaving = unknown.iter().map(|(id, kept)| self.leave(*id, kept));
+        let leaving: Vec<_> = leaving.collect();
+        let mut leaving = stream::iter(leaving).buffer_unordered(LEFT_AT_A_TIME);
+        while leaving.next().await.is_some() {}
+        drop(leaving);
+        for (id, _) in unknown {
             self.clear(&mut made, id).await;
         }
         if made.kept.values().any(|kept| kept.address.is_some()) {
@@ -250,33 +354,128 @@ impl Networks {
         id: AllocId,
         wanted: &Wanted,
     ) -> Result<Joined, NetworkError> {
+        let busy = self.busy(id);
+        let _turn = busy.lock().await;
         let mut made = self.made.lock().await;
         if let Some(kept) = made.kept.get(&id)
             && network::is_namespace(&namespace(id))
             && kept.holder == wanted.holder
+            && kept.is_whole()
         {
-            return Ok(self.joined(id, kept));
+            let kept = kept.clone();
+            drop(made);
+            if !kept.is_seen {
+                self.look_at(id, &kept).await;
+            }
+            return Ok(self.joined(id, &kept));
         }
-        if made.kept.contains_key(&id) {
+        if let Some(kept) = made.kept.get(&id).cloned() {
+            drop(made);
+            self.leave(id, &kept).await;
+            made = self.made.lock().await;
             self.clear(&mut made, id).await;
         }
-        let kept = self.choose(&made, wanted)?;
+        let mut kept = self.choose(&made, wanted)?;
         self.write(id, &kept, wanted)?;
         made.last = kept.address.or(made.last);
         made.kept.insert(id, kept.clone());
-        let done = self.make(&made, id, &kept).await;
+        let mut done = self.make(&made, id, &kept).await;
+        // Plugins of one allocation hold up no other one.
+        drop(made);
+        if done.is_ok() {
+            done = self.join(id, &mut kept, wanted).await;
+            if done.is_err() {
+                self.leave(id, &kept).await;
+            }
+        }
+        let mut made = self.made.lock().await;
         if let Err(error) = done {
             self.clear(&mut made, id).await;
             return Err(error);
         }
+        kept.is_seen = true;
+        made.kept.insert(id, kept.clone());
         Ok(self.joined(id, &kept))
     }
 
     /// Removes the network of an allocation, if it has one.
     pub(crate) async fn remove(&self, id: AllocId) {
+        let busy = self.busy(id);
+        let _turn = busy.lock().await;
+        let kept = self.made.lock().await.kept.get(&id).cloned();
+        let Some(kept) = kept else { return };
+        self.leave(id, &kept).await;
         let mut made = self.made.lock().await;
-        if made.kept.contains_key(&id) {
-            self.clear(&mut made, id).await;
+        self.clear(&mut made, id).await;
+    }
+
+    /// What whoever changes the network of an allocation holds.
+    fn busy(&self, id: AllocId) -> Arc<Mutex<()>> {
+        let mut busy = self.busy.lock();
+        if let Some(one) = busy.get(&id).and_then(Weak::upgrade) {
+            return one;
+        }
+        busy.retain(|_, one| one.strong_count() > 0);
+        let one = Arc::new(Mutex::new(()));
+        busy.insert(id, Arc::downgrade(&one));
+        one
+    }
+
+    /// Lets the plugins join the namespace, and writes down what they made.
+    async fn join(
+        &self,
+        id: AllocId,
+        kept: &mut Kept,
+        wanted: &Wanted,
+    ) -> Result<(), NetworkError> {
+        let Some((name, plugins)) = &mut kept.plugins else {
+            return Ok(());
+        };
+        let (container, namespace) = (id.to_string(), namespace(id));
+        let asked = Asked {
+            container: &container,
+            namespace: &namespace,
+        };
+        let added = self.plugins.add(plugins, asked).await;
+        let added = added.map_err(|error| NetworkError::Plugin {
+            name: name.clone(),
+            reason: error.to_string(),
+        })?;
+        plugins.result = Some(added);
+        self.write(id, kept, wanted)
+    }
+
+    /// Lets the plugins take the namespace out again. What they say is logged.
+    async fn leave(&self, id: AllocId, kept: &Kept) {
+        let Some((name, plugins)) = &kept.plugins else {
+            return;
+        };
+        let (container, namespace) = (id.to_string(), namespace(id));
+        let is_there = network::is_namespace(&namespace);
+        let asked = Asked {
+            container: &container,
+            namespace: if is_there { &namespace } else { Path::new("") },
+        };
+        if let Err(error) = self.plugins.del(plugins, asked).await {
+            tracing::warn!(alloc = %id, network = name, %error, "a network of plugins was not left");
+        }
+    }
+
+    /// Asks the plugins whether a network of an earlier agent is as they made it. What they say is
+    /// logged: tasks are in it.
+    async fn look_at(&self, id: AllocId, kept: &Kept) {
+        if let Some((name, plugins)) = &kept.plugins {
+            let (container, namespace) = (id.to_string(), namespace(id));
+            let asked = Asked {
+                container: &container,
+                namespace: &namespace,
+            };
+            if let Err(error) = self.plugins.check(plugins, asked).await {
+                tracing::warn!(alloc = %id, network = name, %error, "a network of plugins is not as it was made");
+            }
+        }
+        if let Some(kept) = self.made.lock().await.kept.get_mut(&id) {
+            kept.is_seen = true;
         }
     }
 
@@ -286,14 +485,23 @@ impl Networks {
             holder: wanted.holder.clone(),
             ..Kept::default()
         };
-        if wanted.bridge {
-            let taken = made.kept.values().filter_map(|kept| kept.address).collect();
-            let address = self.subnet.free(&taken, made.last);
-            let full = || NetworkError::Full {
-                subnet: self.subnet.to_string(),
-            };
-            kept.address = Some(address.ok_or_else(full)?);
-            kept.forwards = wanted.ports.iter().map(forward).collect::<Result<_, _>>()?;
+        match &wanted.link {
+            Link::None => {}
+            Link::Bridge => {
+                let taken = made.kept.values().filter_map(|kept| kept.address).collect();
+                let address = self.subnet.free(&taken, made.last);
+                let full = || NetworkError::Full {
+                    subnet: self.subnet.to_string(),
+                };
+                kept.address = Some(address.ok_or_else(full)?);
+                kept.forwards = wanted.ports.iter().map(forward).collect::<Result<_, _>>()?;
+            }
+            Link::Plugins { name, args } => {
+                let ports = wanted.ports.iter().flat_map(port_mappings).collect();
+                let attachment = self.plugins.attachment(name, args.clone(), ports);
+                let attachment = attachment.map_err(NetworkError::Unknown)?;
+                kept.plugins = Some((name.clone(), attachment));
+            }
         }
         Ok(kept)
     }
@@ -312,14 +520,13 @@ impl Networks {
             "" => own_name.to_string_lossy().into_owned(),
             asked => asked.to_owned(),
         };
-        let address = kept.address.map(Into::into);
+        let status = kept.status().unwrap_or_default();
+        let address = status.address.parse().ok();
+        let dns = wanted.dns.as_ref().or(status.dns.as_deref());
         let state = serde_json::to_string(kept).unwrap_or_default();
         for (name, text) in [
             ("hosts", files::hosts(address, &hostname)),
-            (
-                "resolv.conf",
-                files::resolver(wanted.dns.as_ref(), &of_host),
-            ),
+            ("resolv.conf", files::resolver(dns, &of_host)),
         ] {
             let path = dir.join(name);
             let everybody = fs::Permissions::from_mode(0o644);
@@ -468,10 +675,7 @@ impl Networks {
                     .map(|name| (dir.join(name), Path::new("/etc").join(name)))
                     .to_vec(),
             },
-            status: kept.address.map(|address| NetworkStatus {
-                interface_name: INSIDE.into(),
-                address: address.to_string(),
-            }),
+            status: kept.status(),
         }
     }
 }
@@ -506,5 +710,35 @@ fn forward(port: &AllocatedPort) -> Result<Forward, NetworkError> {
         host,
         port: port.value,
         to: to.unwrap_or(port.value),
+    })
+}
+
+/// What an allocation tells plugins: what its job says, and what it is.
+fn plugin_args(
+    alloc: &Allocation,
+    network: &NetworkResource,
+    environment: &TaskEnvironment<'_>,
+) -> BTreeMap<String, String> {
+    let of_job = network.cni.as_ref().and_then(|cni| cni.args.as_ref());
+    let of_job = of_job.into_iter().flatten();
+    let own = [
+        ("NOMAD_REGION", alloc.job.region.to_string()),
+        ("NOMAD_NAMESPACE", alloc.namespace.to_string()),
+        ("NOMAD_JOB_ID", alloc.job_id.to_string()),
+        ("NOMAD_GROUP_NAME", alloc.task_group.to_string()),
+        ("NOMAD_ALLOC_ID", alloc.id.to_string()),
+    ];
+    let own = own.map(|(key, value)| (key.to_owned(), value)).into_iter();
+    own.chain(of_job.map(|(key, value)| (key.clone(), environment.interpolate(value))))
+        .collect()
+}
+
+fn port_mappings(port: &AllocatedPort) -> [PortMapping; 2] {
+    let to = u16::try_from(port.to).ok().filter(|to| *to > 0);
+    ["tcp", "udp"].map(|protocol| PortMapping {
+        host_port: port.value,
+        container_port: to.unwrap_or(port.value),
+        protocol: protocol.to_owned(),
+        host_ip: port.host_ip.clone(),
     })
 }

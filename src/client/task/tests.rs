@@ -60,6 +60,7 @@ fn config(dir: &Path) -> Config {
         plugins: Default::default(),
         host_volumes: BTreeMap::new(),
         bridge: Default::default(),
+        cni: config::Cni::default(),
         chroot_env: None,
         collection: config::Collection::default(),
         has_host_id: false,

@@ -129,6 +129,8 @@ pub(super) struct Feasibility<'a> {
     /// Of the group and its tasks.
     of_group: Vec<&'a Constraint>,
     drivers: BTreeSet<&'a str>,
+    /// The network of plugins that the group asks for, as its mode.
+    network: Option<&'a str>,
     /// Names of the host's volumes, and whether the group only reads them.
     volumes: Vec<(&'a str, bool)>,
     job_level: Level,
@@ -160,6 +162,9 @@ impl<'a> Feasibility<'a> {
             of_job,
             of_group,
             drivers: group.tasks.iter().map(|t| t.driver.as_str()).collect(),
+            network: (group.networks.iter())
+                .map(|network| network.mode.as_str())
+                .find(|mode| mode.starts_with("cni/")),
             volumes: (group.volumes.values())
                 .map(|volume| (volume.source.as_str(), volume.read_only))
                 .collect(),
@@ -202,7 +207,19 @@ impl<'a> Feasibility<'a> {
                 }
             })
         });
-        unmet.or_else(|| self.volume_objection(node))
+        unmet
+            .or_else(|| self.network_objection(node))
+            .or_else(|| self.volume_objection(node))
+    }
+
+    fn network_objection(&self, node: &Node) -> Option<Objection> {
+        let mode = self.network?;
+        let mut networks = node.node_resources.networks.iter();
+        (!networks.any(|network| network.mode == mode)).then(|| Objection {
+            reason: "missing network".into(),
+            is_known: false,
+            is_of_class: false,
+        })
     }
 
     fn volume_objection(&self, node: &Node) -> Option<Objection> {
@@ -336,7 +353,7 @@ fn glob_matches(glob: &str, text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Feasibility, glob_matches};
-    use crate::model::{FlatMap, HostVolume, Job, Node, TaskGroup, VolumeRequest};
+    use crate::model::{FlatMap, HostVolume, Job, NetworkResource, Node, TaskGroup, VolumeRequest};
 
     #[test]
     fn no_node_runs_a_group_that_asks_for_what_is_not_built() {
@@ -354,6 +371,34 @@ mod tests {
         let objection = objection.map(|objection| objection.reason);
         let expected = "group.volume with type \"csi\": ";
         assert!(objection.is_some_and(|text| text.starts_with(expected)));
+    }
+
+    #[test]
+    fn a_group_goes_where_plugins_make_its_network() {
+        let group = TaskGroup {
+            networks: vec![NetworkResource {
+                mode: "cni/own".into(),
+                ..NetworkResource::default()
+            }],
+            ..TaskGroup::default()
+        };
+        let job = Job::default();
+        let mut node = Node::default();
+        let judge = |node: &Node| {
+            let objection = Feasibility::new(&job, &group).objection(node, None);
+            objection.map(|objection| objection.reason)
+        };
+        for (mode, expected) in [
+            ("host", Some("missing network")),
+            ("cni/other", Some("missing network")),
+            ("cni/own", None),
+        ] {
+            node.node_resources.networks.push(NetworkResource {
+                mode: mode.into(),
+                ..NetworkResource::default()
+            });
+            assert_eq!(judge(&node).as_deref(), expected, "{mode}");
+        }
     }
 
     #[test]
