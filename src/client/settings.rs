@@ -1,4 +1,6 @@
-use config::{ArtifactLimits, Bridge, Cni, Collection, HostVolume, Options, Plugins, TemplateRules};
+use config::{
+    ArtifactLimits, Bridge, Cni, Collection, HostVolume, Options, Plugins, TemplateRules,
+};
 use jobs::model::NodeId;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
 

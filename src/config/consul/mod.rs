@@ -13,8 +13,7 @@ mod tls;
 
 use super::{
     Config, Part, Problem, Written, WrittenAutopilot, WrittenCallers, WrittenDns, WrittenLogs,
-    WrittenTelemetry,
-    addresses, file::SETTINGS, resolve,
+    WrittenTelemetry, addresses, file::SETTINGS, resolve,
 };
 use jobs::model::NodeId;
 use keys::{KEYS, Kind};

@@ -27,14 +27,12 @@ async fn needs_chromium_a_page_that_could_not_be_loaded_is_asked_for_again() {
     page.wait_text("This page could not be loaded").await;
     let is_of_it =
         |problem: &String| problem.contains("services.js") && problem.contains("Failed to fetch");
-    let mut problems = Vec::new();
     eventually("the browser's own word of it", async || {
-        problems.extend(page.problems());
-        problems.extend(page.excused());
-        if problems.iter().any(is_of_it) {
-            Ok(())
-        } else {
-            Err(format!("{problems:#?}"))
+        let mut said = page.problems();
+        said.extend(page.excused());
+        match said.iter().any(is_of_it) {
+            true => Ok(()),
+            false => Err(format!("{said:#?}")),
         }
     })
     .await;
