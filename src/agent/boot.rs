@@ -802,12 +802,6 @@ fn server_dir(config: &Config) -> PathBuf {
     own.unwrap_or_else(|| config.data_dir.clone())
 }
 
-/// Where the allocations of a client live.
-pub(super) fn alloc_dir(config: &Config, client: &config::Client) -> PathBuf {
-    let own = client.alloc_dir.clone();
-    own.unwrap_or_else(|| config.data_dir.join("alloc"))
-}
-
 fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Config> {
     let client = config.client.as_ref()?;
     Some(client::Config {
@@ -815,7 +809,7 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
             .state_dir
             .clone()
             .unwrap_or_else(|| config.data_dir.join("client")),
-        alloc_dir: alloc_dir(config, client),
+        alloc_dir: client.alloc_dir(&config.data_dir),
         name: config.name.clone(),
         region: config.region.clone(),
         datacenter: config.datacenter.clone(),

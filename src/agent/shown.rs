@@ -1,6 +1,6 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
-use super::{boot::alloc_dir, cluster::http_address, listeners::Listeners};
+use super::{cluster::http_address, listeners::Listeners};
 use config::{CertificatePlace, Config, Ingress, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
@@ -79,7 +79,7 @@ fn client(config: &Config) -> Value {
     json!({
         "Enabled": true,
         "Servers": config.servers,
-        "AllocDir": alloc_dir(config, client),
+        "AllocDir": client.alloc_dir(&config.data_dir),
         "CpuCompute": client.cpu_mhz.unwrap_or(0),
         "MemoryMB": client.memory_mib.unwrap_or(0),
         "Reserved": {

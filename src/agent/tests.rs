@@ -31,25 +31,31 @@ fn a_failed_start_leaves_nothing_running() {
     std::fs::create_dir_all(&config.data_dir).unwrap();
     std::fs::write(&blocked, "in the way").unwrap();
     run(async |planes| {
-        let failed = Agent::start(config.clone(), &planes).await.unwrap_err();
+        let failed = Box::pin(Agent::start(config.clone(), &planes))
+            .await
+            .unwrap_err();
         assert!(matches!(failed, Error::Client(_)), "{failed}");
         std::fs::remove_file(&blocked).unwrap();
 
         // The log is held by nobody, and neither are ports.
-        let agent = Agent::start(config.clone(), &planes).await.unwrap();
+        let agent = Box::pin(Agent::start(config.clone(), &planes))
+            .await
+            .unwrap();
         agent.ready().await;
         let taken = agent.listeners().clone();
         let elsewhere = tempfile::tempdir().unwrap();
         config.data_dir = elsewhere.path().to_path_buf();
         config.http = Some("127.0.0.1:0".parse().unwrap());
         config.ingress.as_mut().unwrap().admin = taken.ingress_admin.unwrap();
-        let failed = Agent::start(config.clone(), &planes).await.unwrap_err();
+        let failed = Box::pin(Agent::start(config.clone(), &planes))
+            .await
+            .unwrap_err();
         assert!(
             failed.to_string().contains("ports.ingress_admin"),
             "{failed}"
         );
         agent.stop().await;
-        let agent = Agent::start(config, &planes).await.unwrap();
+        let agent = Box::pin(Agent::start(config, &planes)).await.unwrap();
         agent.ready().await;
         assert_eq!(agent.listeners().ingress_admin, taken.ingress_admin);
         agent.stop().await;

@@ -335,6 +335,15 @@ pub struct Client {
     pub drain: Option<OwnDrain>,
 }
 
+impl Client {
+    /// Where allocations live, of an agent with this data directory.
+    #[must_use]
+    pub fn alloc_dir(&self, data_dir: &Path) -> PathBuf {
+        let own = self.alloc_dir.clone();
+        own.unwrap_or_else(|| data_dir.join("alloc"))
+    }
+}
+
 impl Config {
     /// Reads the files and directories in `paths` in order, lets `flags` win over them, and
     /// resolves.

@@ -1,5 +1,5 @@
-//! `client.options`: the older form of settings of drivers, and rules about drivers, facts, users and
-//! variables that have no other form.
+//! `client.options`: the older form of settings of drivers, and rules about drivers, facts, users
+//! and variables that have no other form.
 
 use super::{
     file::{Entry, Problem, SETTINGS},

@@ -100,8 +100,8 @@ impl Heartbeats {
         }
     }
 
-    /// Renews a lease, for as long as its agent was told. A node that was down becomes ready again by the action. Unknown nodes are
-    /// ignored: they must register first.
+    /// Renews a lease, for as long as its agent was told. A node that was down becomes ready again
+    /// by the action. Unknown nodes are ignored: they must register first.
     pub fn on_beat(
         &mut self,
         now: Timestamp,
