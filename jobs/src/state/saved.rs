@@ -3,8 +3,9 @@
 
 use super::{ScalingEvents, Snapshot, Table, tally::Tally};
 use crate::model::{
-    Allocation, AutopilotConfig, Deployment, Evaluation, Index, Job, JobId, JobKey, JobSummary,
-    Namespace, Node, NodeId, NodeUsage, RootKey, SchedulerConfig, Submission, Timestamp, Variable,
+    Allocation, AutopilotConfig, Deployment, Evaluation, Index, Job, JobId, JobKey, JobStatus,
+    JobSummary, Namespace, Node, NodeId, NodeUsage, RootKey, SchedulerConfig, Submission,
+    Timestamp, Variable,
 };
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, iter, sync::Arc};
@@ -163,10 +164,24 @@ impl Snapshot {
             if !kept {
                 old_versions
                     .entry(version_key(&alloc.job))
-                    .or_insert_with(|| Arc::clone(&alloc.job));
+                    .or_insert_with(|| Arc::new(as_registered(&alloc.job)));
             }
         }
         old_versions
+    }
+}
+
+/// A version of a job as it was registered. How it stood when it was forgotten is not kept: each of
+/// its allocations holds it as it stood when that one was placed, so that a state that was restored
+/// would keep something else than one that was not.
+fn as_registered(version: &Job) -> Job {
+    Job {
+        status: JobStatus::default(),
+        status_description: String::new(),
+        stable: false,
+        version_tag: None,
+        modify_index: version.job_modify_index,
+        ..version.clone()
     }
 }
 

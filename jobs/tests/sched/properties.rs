@@ -5,7 +5,7 @@ use jobs::{control::triggers, ids::Ids};
 use jobs::{
     model::{ClientStatus, JobKey, Node, Span, Trigger},
     scheduler::{self, Context},
-    state::{Loading, SavedRow, Snapshot},
+    state::{Loading, SavedRow, Snapshot, State},
 };
 use proptest::prelude::*;
 
@@ -67,17 +67,24 @@ fn play(seed: u64, steps: &[Step]) -> World {
     world
 }
 
-/// A saved state read back holds the same rows, counts and usage.
-fn check_round_trip(state: &Snapshot) {
-    let rows = |tables: &Snapshot| tables.saved_rows().collect::<Vec<_>>();
-    let text = serde_json::to_string(&rows(state)).expect("rows are serializable");
-    let read: Vec<SavedRow> = serde_json::from_str(&text).expect("what was written can be read");
+/// What is written of a state.
+fn saved(state: &Snapshot) -> String {
+    let rows: Vec<SavedRow> = state.saved_rows().collect();
+    serde_json::to_string(&rows).expect("rows are serializable")
+}
+
+/// A state as it is read back.
+fn read_back(text: &str) -> Snapshot {
+    let rows: Vec<SavedRow> = serde_json::from_str(text).expect("what was written can be read");
     let mut loading = Loading::default();
-    for row in read {
+    for row in rows {
         loading.add(row);
     }
-    let restored = loading.finish();
-    let again = serde_json::to_string(&rows(&restored)).expect("rows are serializable");
+    loading.finish()
+}
+
+/// Two texts of states say the same.
+fn check_alike(again: &str, text: &str) {
     let differs = again.bytes().zip(text.bytes()).position(|(a, b)| a != b);
     let around = |text: &str| {
         differs.map(|at| {
@@ -87,7 +94,15 @@ fn check_round_trip(state: &Snapshot) {
                 .collect::<String>()
         })
     };
-    assert_eq!(around(&again), around(&text), "a restored state differs");
+    assert_eq!(around(again), around(text), "a restored state differs");
+    assert_eq!(again.len(), text.len());
+}
+
+/// A saved state read back holds the same rows, counts and usage.
+fn check_round_trip(state: &Snapshot) {
+    let text = saved(state);
+    let restored = read_back(&text);
+    check_alike(&saved(&restored), &text);
     for node in state.nodes("") {
         assert_eq!(
             state.node_usage(node.id),
@@ -194,6 +209,21 @@ proptest! {
     ) {
         let (one, two) = (play(seed, &steps), play(seed, &steps));
         prop_assert!(one.state.current().saved_rows().eq(two.state.current().saved_rows()));
+    }
+
+    #[test]
+    fn a_state_that_was_restored_goes_on_as_one_that_was_not(
+        seed in 0..1_000_u64,
+        before in prop::collection::vec(step(), 1..25),
+        after in prop::collection::vec(step(), 1..40),
+    ) {
+        let (mut one, mut other) = (play(seed, &before), play(seed, &before));
+        other.state = State::restore(read_back(&saved(other.state.current())));
+        for Step(command) in &after {
+            one.command(command);
+            other.command(command);
+        }
+        check_alike(&saved(other.state.current()), &saved(one.state.current()));
     }
 
     #[test]
