@@ -140,6 +140,15 @@ impl Tail {
     }
 }
 
+/// What a server that led when it ended takes up again: it leads on, without an election.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resumed {
+    /// The term.
+    pub(super) term: u64,
+    /// The last entry that it wrote. What it acknowledged is not behind it.
+    pub(super) last: u64,
+}
+
 /// The log of one server.
 #[derive(Clone)]
 pub(super) struct LogStore {
@@ -177,6 +186,19 @@ impl LogStore {
     pub(super) fn path_of(&self, index: u64) -> Option<PathBuf> {
         let segment = self.tail.read().place(index)?.segment;
         Some(files::segment_path(&self.directory, segment))
+    }
+
+    /// The term in which the server `id` led when it ended, so that it leads on, and the last entry
+    /// that it wrote; none when it did not lead.
+    pub(super) fn resumes(&self, id: u64) -> Option<Resumed> {
+        let tail = self.tail.read();
+        let vote = tail
+            .vote
+            .filter(|vote| vote.committed && vote.candidate == id)?;
+        Some(Resumed {
+            term: vote.term,
+            last: tail.last.map_or(0, |last| last.index),
+        })
     }
 
     /// The end of what was removed from the log; none when all of it is there.

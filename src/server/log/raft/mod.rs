@@ -49,7 +49,7 @@ use super::{
 };
 use compaction::Compaction;
 use jobs::model::Index;
-use log_store::LogStore;
+use log_store::{LogStore, Resumed};
 use network::{Contacts, Peers};
 use snapshot::SnapshotFile;
 use state_machine::StateMachine;
@@ -135,6 +135,8 @@ pub(crate) struct Raft {
     id: u64,
     library: openraft::Raft<Types>,
     queue: proposer::Queue,
+    /// What it took up again at its start, if it led before.
+    resumed: Option<Resumed>,
     /// The cluster that this server belongs to; empty for none yet.
     cluster: Arc<Mutex<String>>,
     /// When the leader was heard of last.
@@ -208,16 +210,19 @@ impl Raft {
                 .await
                 .map_err(|error| StartError::library(&error))??;
             let id = server_id(&mut opened, &options.directory).await?;
-            start_library(id, opened, &options, peers, &published).await
+            let resumed = opened.store.resumes(id);
+            let started = start_library(id, opened, &options, peers, &published).await?;
+            Ok::<_, StartError>((started, resumed))
         });
         let started = starting
             .await
             .map_err(|error| StartError::library(&error))?;
-        let (id, library, queue) = started?;
+        let ((id, library, queue), resumed) = started?;
         Ok(Self {
             id,
             library,
             queue,
+            resumed,
             cluster,
             heard: Arc::new(Mutex::new(Instant::now())),
             transfers: Arc::default(),
@@ -255,15 +260,35 @@ impl Raft {
     /// Returns once everything that was acknowledged anywhere before this call is in the state
     /// here.
     pub(crate) async fn read_barrier(&self) -> Result<(), ProposeError> {
+        let term = self.metrics().term;
         let barrier = timeout(BARRIER_TIMEOUT, self.library.ensure_linearizable()).await;
         let Ok(passed) = barrier else {
             return Err(ProposeError::NotLeader);
         };
         match passed {
-            Ok(_) => Ok(()),
+            Ok(_) => self.caught_up(term).await,
             // It does not lead, or not enough others say so.
             Err(RaftError::APIError(_)) => Err(ProposeError::NotLeader),
             Err(RaftError::Fatal(_)) => Err(ProposeError::Stopped),
+        }
+    }
+
+    /// Returns once a leader that leads on after a restart has applied what it acknowledged before:
+    /// it does not know how far that was, only that it is in its log. Any other begins its term
+    /// with an entry of its own, behind all of that.
+    async fn caught_up(&self, term: u64) -> Result<(), ProposeError> {
+        let Some(resumed) = self.resumed.filter(|resumed| resumed.term == term) else {
+            return Ok(());
+        };
+        let mut metrics = self.library.metrics();
+        let caught_up = metrics.wait_for(|now| {
+            now.current_term != term || now.last_applied.map_or(0, |id| id.index) >= resumed.last
+        });
+        match timeout(BARRIER_TIMEOUT, caught_up).await {
+            Ok(Ok(now)) if now.current_term == term => Ok(()),
+            Ok(Err(_)) => Err(ProposeError::Stopped),
+            // It leads no more, or nobody takes what it has.
+            Ok(Ok(_)) | Err(_) => Err(ProposeError::NotLeader),
         }
     }
 
