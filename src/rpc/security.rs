@@ -5,6 +5,7 @@
 //! name. Whoever dials a server wants the first; what a listener lets the other side ask for
 //! depends on which of them it has.
 
+use super::wire;
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::verify_server_name,
@@ -12,10 +13,7 @@ use rustls::{
     server::{ParsedCertificate, WebPkiClientVerifier},
 };
 use std::{fmt, fs, io, path::Path, sync::Arc};
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// What the certificate of the other side says that it is.
@@ -63,7 +61,7 @@ impl fmt::Debug for Mutual {
 }
 
 /// A connection between machines.
-pub(super) trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Security {
@@ -141,10 +139,9 @@ impl Security {
     }
 
     pub(super) async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>> {
-        let socket = TcpStream::connect(address).await?;
-        socket.set_nodelay(true)?;
+        let socket = wire::connect(address).await?;
         match self {
-            Self::Plain => Ok(Box::new(socket)),
+            Self::Plain => Ok(socket),
             Self::Mutual(mutual) => {
                 let connector = TlsConnector::from(Arc::clone(&mutual.client));
                 let agreed = connector.connect(mutual.servers.clone(), socket).await?;
@@ -155,11 +152,10 @@ impl Security {
 
     pub(super) async fn accept(
         &self,
-        socket: TcpStream,
+        socket: Box<dyn Connection>,
     ) -> io::Result<(Box<dyn Connection>, Role)> {
-        socket.set_nodelay(true)?;
         match self {
-            Self::Plain => Ok((Box::new(socket), Role::Server)),
+            Self::Plain => Ok((socket, Role::Server)),
             Self::Mutual(mutual) => {
                 let acceptor = TlsAcceptor::from(Arc::clone(&mutual.server));
                 let agreed = acceptor.accept(socket).await?;

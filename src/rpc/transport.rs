@@ -12,6 +12,7 @@ use super::{
     message::{ToClient, ToServer},
     pipe::{Body, Pipe, of_bytes, pipe},
     security::{Role, Security},
+    wire::Arrivals,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
@@ -27,7 +28,6 @@ use std::{convert::Infallible, future::Future, net::SocketAddr, sync::Arc, time:
 use sys::{callers::Callers, seldom::Seldom};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
     sync::{Notify, Semaphore, mpsc, oneshot},
     time::timeout,
 };
@@ -493,13 +493,8 @@ impl Listener {
         admission: Admission,
         security: Security,
     ) -> Result<Self, Error> {
-        let bound = async {
-            let socket = TcpListener::bind(address).await?;
-            Ok((socket.local_addr()?, socket))
-        };
-        let (local, socket) = bound
-            .await
-            .map_err(|source| Error::Bind { address, source })?;
+        let bound = Arrivals::bind(address).await;
+        let (socket, local) = bound.map_err(|source| Error::Bind { address, source })?;
         let (accept, asked) = mpsc::channel(ACCEPT_STREAMS_MAX);
         let accepting = tokio::spawn(accept_connections(socket, admission, security, accept));
         Ok(Self {
@@ -532,7 +527,7 @@ impl Listener {
 }
 
 async fn accept_connections(
-    socket: TcpListener,
+    mut socket: Arrivals,
     admission: Admission,
     security: Security,
     accept: mpsc::Sender<Asked>,
@@ -729,7 +724,7 @@ mod tests {
     use super::*;
     use crate::message::{Hello, RulesVersion};
     use sys::callers::Cap;
-    use tokio::net::TcpStream;
+    use tokio::net::{TcpListener, TcpStream};
 
     #[tokio::test]
     async fn both_directions_carry_messages_until_one_side_leaves() {

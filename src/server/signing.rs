@@ -71,9 +71,8 @@ impl Handle {
                 let maker = self.clone();
                 let (stored, config, id) = (stored.clone(), config.clone(), cluster_id.clone());
                 // Making keys takes a moment, and the first key of a server waits for the disk.
-                let made = tokio::task::spawn_blocking(move || {
-                    maker.new_root(stored.as_deref(), &config, &id)
-                });
+                let made =
+                    sys::threads::blocking(move || maker.new_root(stored.as_deref(), &config, &id));
                 Some(made.await.map_err(|_| ProposeError::Stopped)??)
             };
             let expected = stored.as_ref().map_or(0, |row| row.modify_index);
@@ -131,7 +130,7 @@ impl Handle {
         let row = self.authority().await?;
         let signer = self.clone();
         let (service, datacenter) = (service.to_owned(), datacenter.to_owned());
-        let signed = tokio::task::spawn_blocking(move || {
+        let signed = sys::threads::blocking(move || {
             let root = row.active().ok_or(AuthorityError::Contended)?;
             let key = signer.core.keyring.unwrap_authority(root)?;
             let domain = row.trust_domain();

@@ -199,7 +199,7 @@ impl Handle {
     async fn generate(&self) -> Result<RootKey, Error> {
         let core = Arc::clone(&self.core);
         // The first key of a server waits for the disk.
-        let made = tokio::task::spawn_blocking(move || Keyring::generate(&core.keyring));
+        let made = sys::threads::blocking(move || Keyring::generate(&core.keyring));
         Ok(made.await.map_err(|_| ProposeError::Stopped)??)
     }
 

@@ -22,6 +22,7 @@ pub mod random;
 pub mod removal;
 mod seccomp;
 pub mod seldom;
+pub mod simulation;
 mod spawn;
 pub mod terminal;
 pub mod threads;

@@ -3,14 +3,30 @@
 //! A disk that hangs holds the threads of that purpose and nothing else: no async worker, no other
 //! purpose, and not the end of the process, which waits for none of them.
 
+use super::simulation;
 use parking_lot::{Condvar, Mutex};
 use std::{collections::VecDeque, io, sync::Arc, thread, time::Duration};
 use tokio::{
     sync::{Semaphore, oneshot},
+    task::{JoinError, spawn_blocking},
     time::timeout,
 };
 
 type Work = Box<dyn FnOnce() + Send>;
+
+/// Carries out work that blocks its thread in the pool of the runtime; in a simulated process at
+/// once.
+///
+/// # Errors
+/// When `work` panics or the runtime ends.
+pub async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    if simulation::is_on() {
+        return Ok(work());
+    }
+    spawn_blocking(work).await
+}
 
 /// A few threads for one purpose. They are made when they are first needed and wait for work from
 /// then on.

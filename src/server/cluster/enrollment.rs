@@ -2,7 +2,7 @@
 
 use rpc::enroll::{Enrolled, Enrollment};
 use std::{fs, path::Path, sync::Arc};
-use tokio::task::spawn_blocking;
+use sys::threads::blocking;
 
 use super::gossip;
 use crate::{Core, Joining, MachineAuthority, MachineRole, digest_of_secret};
@@ -17,7 +17,7 @@ pub(super) async fn on_question(core: &Arc<Core>, question: &[u8]) -> Result<Vec
         return Err("this server signs no certificates; ask the first one of the cluster".into());
     };
     let region = core.config.region.clone();
-    let signed = spawn_blocking(move || sign(&joining, &region, &asked)).await;
+    let signed = blocking(move || sign(&joining, &region, &asked)).await;
     let (role, certificate, authority) = signed.map_err(|error| error.to_string())??;
     tracing::info!(role = role.name(), "a machine was given a certificate");
     let answer = Enrolled {

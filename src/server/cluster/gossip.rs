@@ -443,7 +443,7 @@ impl Speaker {
             return;
         };
         let file = self.file.clone();
-        let kept = tokio::task::spawn_blocking(move || store(&file, &keyring)).await;
+        let kept = sys::threads::blocking(move || store(&file, &keyring)).await;
         if let Err(error) = kept.unwrap_or_else(|error| Err(io::Error::other(error))) {
             tracing::error!(
                 file = %self.file.display(), %error,

@@ -7,9 +7,12 @@
 
 use jobs::model::Timestamp;
 use parking_lot::Mutex;
-use std::{sync::LazyLock, time::Duration};
+use std::{cell::RefCell, collections::BTreeMap, sync::LazyLock, time::Duration};
 
-use sys::clock::{self, Monotonic};
+use sys::{
+    clock::{self, Monotonic},
+    simulation,
+};
 
 /// A difference that needs no word: what time services correct all the time.
 const TOLERANCE: Duration = Duration::from_secs(1);
@@ -99,9 +102,24 @@ static PACE: LazyLock<Mutex<Pace>> = LazyLock::new(|| {
     Mutex::new(pace)
 });
 
+thread_local! {
+    /// The clocks of simulated processes.
+    static PACES: RefCell<BTreeMap<u32, Pace>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+fn with_pace<T>(act: impl FnOnce(&mut Pace) -> T) -> T {
+    let Some(process) = simulation::process() else {
+        return act(&mut PACE.lock());
+    };
+    PACES.with_borrow_mut(|paces| {
+        let begin = || Pace::new(Timestamp::default(), clock::now(), clock::monotonic());
+        act(paces.entry(process).or_insert_with(begin))
+    })
+}
+
 /// Log time.
 pub(super) fn now() -> Timestamp {
-    let (time, noted) = PACE.lock().read(clock::now(), clock::monotonic());
+    let (time, noted) = with_pace(|pace| pace.read(clock::now(), clock::monotonic()));
     match noted {
         Noted::Nothing => {}
         Noted::Behind(by) => tracing::warn!(
@@ -120,7 +138,7 @@ pub(super) fn now() -> Timestamp {
 
 /// Takes note of the newest time in the log.
 pub(super) fn raise(time: Timestamp) {
-    PACE.lock().raise(time, clock::monotonic());
+    with_pace(|pace| pace.raise(time, clock::monotonic()));
 }
 
 #[cfg(test)]

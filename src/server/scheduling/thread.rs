@@ -3,6 +3,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     thread,
 };
+use sys::simulation;
 use tokio::sync::{mpsc, oneshot};
 
 /// Decisions that may wait for the thread; further callers wait for room.
@@ -15,7 +16,10 @@ type Decision = Box<dyn FnOnce() + Send>;
 ///
 /// It ends when the last handle is gone.
 #[derive(Debug)]
-pub(crate) struct DecisionThread(mpsc::Sender<Decision>);
+pub(crate) struct DecisionThread(
+    /// None in a simulated process, which takes its decisions at once.
+    Option<mpsc::Sender<Decision>>,
+);
 
 impl DecisionThread {
     /// Starts the thread.
@@ -23,6 +27,9 @@ impl DecisionThread {
     /// # Errors
     /// When the machine gives no thread.
     pub(crate) fn start(name: &str) -> io::Result<Self> {
+        if simulation::is_on() {
+            return Ok(Self(None));
+        }
         let (sender, mut decisions) = mpsc::channel::<Decision>(WAITING_MAX);
         thread::Builder::new()
             .name(name.to_owned())
@@ -31,7 +38,7 @@ impl DecisionThread {
                     decision();
                 }
             })?;
-        Ok(Self(sender))
+        Ok(Self(Some(sender)))
     }
 
     /// Takes a decision on the thread, after those that wait already; none when it panicked, which
@@ -47,7 +54,10 @@ impl DecisionThread {
                 drop(reply.send(decided));
             }
         };
-        self.0.send(Box::new(decision)).await.ok()?;
+        match &self.0 {
+            Some(thread) => thread.send(Box::new(decision)).await.ok()?,
+            None => decision(),
+        }
         answer.await.ok()
     }
 }

@@ -197,7 +197,7 @@ impl History {
         };
         let place = snapshot.mesh.index();
         // Of a large cluster it is megabytes: not on a thread that serves others.
-        let encoded = tokio::task::spawn_blocking(move || {
+        let encoded = sys::threads::blocking(move || {
             Frame::from(ToClient::Catalog {
                 at: Position { term, index: place },
                 view: Box::new(snapshot.mesh.view().clone()),

@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
     thread,
 };
+use sys::simulation;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -171,10 +172,14 @@ impl LogStore {
         let tail = Arc::new(RwLock::new(tail));
         let (writer, requests) = mpsc::channel(QUEUE_MAX);
         let of_thread = Arc::clone(&tail);
-        thread::Builder::new()
-            .name("log-writer".into())
-            .spawn(move || write_all(files, &of_thread, requests))
-            .map_err(|error| StartError::files(directory, error))?;
+        if simulation::is_on() {
+            tokio::spawn(write_simulated(files, of_thread, requests));
+        } else {
+            thread::Builder::new()
+                .name("log-writer".into())
+                .spawn(move || write_all(files, &of_thread, requests))
+                .map_err(|error| StartError::files(directory, error))?;
+        }
         Ok(Self {
             directory: directory.to_owned(),
             tail,
@@ -291,7 +296,7 @@ impl LogStore {
             return Ok(recent);
         }
         let directory = self.directory.clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = sys::threads::blocking(move || {
             let rows = files::read_places(&directory, &places)?;
             rows.iter()
                 .map(|bytes| decode_entry(bytes))
@@ -307,30 +312,60 @@ impl LogStore {
 /// opened anew then, since nobody knows what of a failed write is durable.
 fn write_all(mut files: Files, tail: &RwLock<Tail>, mut requests: mpsc::Receiver<Write>) {
     while let Some(first) = requests.blocking_recv() {
-        let mut batch = vec![first];
-        while let Ok(next) = requests.try_recv() {
-            batch.push(next);
-        }
+        let batch = all_waiting(first, &mut requests);
         let written = write(&mut files, tail, &batch);
-        if let Err(error) = &written {
-            tracing::error!(%error, "cannot write the log");
-        }
-        for request in batch {
-            let result = match &written {
-                Ok(()) => Ok(()),
-                Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
-            };
-            match request {
-                Write::Append(_, flushed) => flushed.log_io_completed(result),
-                // The asker gave up: nobody is left to tell.
-                Write::Vote(_, reply) | Write::Truncate(_, reply) => drop(reply.send(result)),
-                Write::Purge(_) => {}
-            }
-        }
-        if written.is_err() {
+        if !tell(batch, &written) {
             return;
         }
     }
+}
+
+/// The same in a simulated process, whose disk takes its time.
+async fn write_simulated(
+    mut files: Files,
+    tail: Arc<RwLock<Tail>>,
+    mut requests: mpsc::Receiver<Write>,
+) {
+    while let Some(first) = requests.recv().await {
+        let batch = all_waiting(first, &mut requests);
+        let turn = simulation::disk_turn();
+        tokio::time::sleep(turn.takes).await;
+        let written = match turn.fails {
+            Some(error) => Err(error),
+            None => write(&mut files, &tail, &batch),
+        };
+        if !tell(batch, &written) {
+            return;
+        }
+    }
+}
+
+fn all_waiting(first: Write, requests: &mut mpsc::Receiver<Write>) -> Vec<Write> {
+    let mut batch = vec![first];
+    while let Ok(next) = requests.try_recv() {
+        batch.push(next);
+    }
+    batch
+}
+
+/// Tells whoever waits for it what became of a batch; whether it was written.
+fn tell(batch: Vec<Write>, written: &io::Result<()>) -> bool {
+    if let Err(error) = written {
+        tracing::error!(%error, "cannot write the log");
+    }
+    for request in batch {
+        let result = match written {
+            Ok(()) => Ok(()),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        match request {
+            Write::Append(_, flushed) => flushed.log_io_completed(result),
+            // The asker gave up: nobody is left to tell.
+            Write::Vote(_, reply) | Write::Truncate(_, reply) => drop(reply.send(result)),
+            Write::Purge(_) => {}
+        }
+    }
+    written.is_ok()
 }
 
 fn write(files: &mut Files, tail: &RwLock<Tail>, batch: &[Write]) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! Everything here runs on threads of its own: neither a slow disk nor applying a large entry
 //! holds up others, and a storm of requests does not hold up the log.
 
+mod carried;
 mod compaction;
 mod error;
 mod files;
@@ -36,6 +37,7 @@ use std::{
     },
     time::Duration,
 };
+use sys::simulation;
 use tokio::{
     runtime::{self, Runtime},
     time::{Instant, timeout},
@@ -150,11 +152,15 @@ pub(crate) struct Raft {
     _threads: Arc<Threads>,
 }
 
-/// The runtime of one log; it ends in the background when the last handle is gone.
+/// The runtime of one log; it ends in the background when the last handle is gone. A simulated
+/// process has none beside its own.
 struct Threads(Option<Runtime>);
 
 impl Threads {
     fn start() -> Result<Self, StartError> {
+        if simulation::is_on() {
+            return Ok(Self(None));
+        }
         let runtime = runtime::Builder::new_multi_thread()
             .worker_threads(THREADS)
             .thread_name("log")
@@ -162,6 +168,13 @@ impl Threads {
             .build()
             .map_err(|source| StartError::Threads { source })?;
         Ok(Self(Some(runtime)))
+    }
+
+    fn handle(&self) -> runtime::Handle {
+        match &self.0 {
+            Some(runtime) => runtime.handle().clone(),
+            None => runtime::Handle::current(),
+        }
     }
 }
 
@@ -189,10 +202,7 @@ impl Raft {
         published: Arc<Published>,
     ) -> Result<Self, StartError> {
         let threads = Threads::start()?;
-        let Some(runtime) = &threads.0 else {
-            return Err(StartError::library(&ProposeError::Stopped));
-        };
-        let handle = runtime.handle().clone();
+        let handle = threads.handle();
         let peers = Peers {
             pool: Pool::new(options.security.clone()),
             cluster: Arc::default(),
@@ -204,7 +214,7 @@ impl Raft {
         let starting = handle.spawn(async move {
             let opening = {
                 let (directory, published) = (options.directory.clone(), Arc::clone(&published));
-                tokio::task::spawn_blocking(move || open(&directory, published))
+                sys::threads::blocking(move || open(&directory, published))
             };
             let mut opened = opening
                 .await
@@ -383,16 +393,27 @@ async fn server_id(opened: &mut Opened, directory: &Path) -> Result<u64, StartEr
     Ok(id)
 }
 
+/// Between which bounds the library draws the time after which a server stands for election. What a
+/// simulated process draws must follow from its own randomness, so only one time is left there.
+fn election_bounds_ms() -> (u64, u64) {
+    if simulation::is_on() {
+        let drawn = ELECTION_MIN_MS + sys::random::seed() % (ELECTION_MAX_MS - ELECTION_MIN_MS);
+        return (drawn, drawn + 1);
+    }
+    (ELECTION_MIN_MS, ELECTION_MAX_MS)
+}
+
 /// Settings of the library, with their reasons.
 fn settings(multiplier: u32) -> openraft::Config {
     let times = u64::from(multiplier.max(1));
+    let (shortest, longest) = election_bounds_ms();
     openraft::Config {
         cluster_name: "trivet".into(),
         // Appends that take longer are waited for by `network`.
         heartbeat_interval: 150 * times,
         // A follower first waits out a lease of the maximum, then elects: together below 2 s.
-        election_timeout_min: ELECTION_MIN_MS * times,
-        election_timeout_max: ELECTION_MAX_MS * times,
+        election_timeout_min: shortest * times,
+        election_timeout_max: longest * times,
         // The last part of a snapshot is answered only when all of it is loaded.
         install_snapshot_timeout: 60_000,
         // Only as far behind may a new voter be when it starts to count.

@@ -6,7 +6,7 @@ use openraft::{
 };
 use parking_lot::Mutex;
 use std::{io, sync::Arc};
-use tokio::{fs::File, task::spawn_blocking};
+use sys::threads::blocking;
 
 use super::super::{
     super::state::{Changes, Stamp, State},
@@ -14,6 +14,7 @@ use super::super::{
 };
 use super::{
     StartError,
+    carried::Carried,
     snapshot::{self, Meta, SnapshotFile},
     types::{Batch, Outcomes, ServerNode, Types},
 };
@@ -136,27 +137,21 @@ impl RaftStateMachine<Types> for StateMachine {
         }
     }
 
-    async fn begin_receiving_snapshot(&mut self) -> Result<Box<File>, Failure> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(self.file.received_path())
-            .await
-            .map_err(|error| StorageIOError::write_snapshot(None, &error))?;
-        Ok(Box::new(file))
+    async fn begin_receiving_snapshot(&mut self) -> Result<Box<Carried>, Failure> {
+        let received = Carried::create(self.file.received_path()).await;
+        let received = received.map_err(|error| StorageIOError::write_snapshot(None, &error))?;
+        Ok(Box::new(received))
     }
 
     async fn install_snapshot(
         &mut self,
         meta: &SnapshotMeta<u64, ServerNode>,
-        snapshot: Box<File>,
+        snapshot: Box<Carried>,
     ) -> Result<(), Failure> {
         let failed = |error: io::Error| StorageIOError::read_snapshot(None, &error);
         snapshot.sync_all().await.map_err(failed)?;
         let (file, of_file) = (self.file.clone(), meta.clone());
-        let state = spawn_blocking(move || {
+        let state = blocking(move || {
             let path = file.received_path();
             let (_, state) = snapshot::read_from(std::fs::File::open(&path)?)?;
             file.put_in_place(&path, &of_file)?;
@@ -176,14 +171,14 @@ impl RaftStateMachine<Types> for StateMachine {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<Types>>, Failure> {
         let failed = |error: io::Error| StorageIOError::read_snapshot(None, &error);
         let file = self.file.clone();
-        let opened = spawn_blocking(move || file.open_with_meta())
+        let opened = blocking(move || file.open_with_meta())
             .await
             .map_err(io::Error::other)
             .flatten()
             .map_err(failed)?;
         Ok(opened.map(|(meta, file)| Snapshot {
             meta,
-            snapshot: Box::new(File::from_std(file)),
+            snapshot: Box::new(Carried::from(file)),
         }))
     }
 }
@@ -207,14 +202,14 @@ impl RaftSnapshotBuilder<Types> for Builder {
             snapshot_id: snapshot::snapshot_id(self.applied),
         };
         let (file, state) = (self.file.clone(), self.state.clone());
-        let (meta, file) = spawn_blocking(move || write_or_keep(&file, meta, &state))
+        let (meta, file) = blocking(move || write_or_keep(&file, meta, &state))
             .await
             .map_err(io::Error::other)
             .flatten()
             .map_err(|error| StorageIOError::write_snapshot(None, &error))?;
         Ok(Snapshot {
             meta,
-            snapshot: Box::new(File::from_std(file)),
+            snapshot: Box::new(Carried::from(file)),
         })
     }
 }

@@ -6,6 +6,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, sync::Arc};
 
+use super::carried::Carried;
 use crate::state::{Command, Outcome, Row};
 
 openraft::declare_raft_types!(
@@ -15,7 +16,7 @@ openraft::declare_raft_types!(
         R = Outcomes,
         NodeId = u64,
         Node = ServerNode,
-        SnapshotData = tokio::fs::File,
+        SnapshotData = Carried,
 );
 
 /// A server of the group, as it stands in the log.
