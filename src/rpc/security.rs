@@ -5,7 +5,7 @@
 //! name. Whoever dials a server wants the first; what a listener lets the other side ask for
 //! depends on which of them it has.
 
-use super::wire;
+use super::wire::{self, Connection};
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     client::verify_server_name,
@@ -13,7 +13,6 @@ use rustls::{
     server::{ParsedCertificate, WebPkiClientVerifier},
 };
 use std::{fmt, fs, io, path::Path, sync::Arc};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 /// What the certificate of the other side says that it is.
@@ -59,10 +58,6 @@ impl fmt::Debug for Mutual {
         write!(f, "Mutual({:?})", self.servers)
     }
 }
-
-/// A connection between machines.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 impl Security {
     /// Mutual TLS with the certificate and key of this machine, and the authority of the cluster,

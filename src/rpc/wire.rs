@@ -1,12 +1,16 @@
 //! What connections are made of: sockets of this machine, or a simulated network.
 
-use super::security::Connection;
 use futures_util::future::BoxFuture;
 use std::{cell::RefCell, io, net::SocketAddr, rc::Rc};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
+
+/// A connection between machines.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 
 /// A simulated connection that came in, and from where.
 pub type Arrived = (Box<dyn Connection>, SocketAddr);

@@ -7,10 +7,7 @@ use rand_chacha::{
     ChaCha8Rng,
     rand_core::{Rng, SeedableRng},
 };
-use rpc::{
-    security::Connection,
-    wire::{Arrived, Network},
-};
+use rpc::wire::{Arrived, Connection, Network};
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     io,
