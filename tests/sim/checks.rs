@@ -192,9 +192,11 @@ impl Checks {
     fn no_report_lost(&self, now: &Snapshot) -> Result<(), String> {
         for (id, (index, status)) in &self.reported {
             let row = now.jobs.alloc(*id).filter(|_| *index <= now.index);
-            // One that says nothing new changes nothing.
-            let is_lost =
-                |row: &&Arc<Allocation>| row.modify_index < *index && row.client_status != *status;
+            // One that says nothing new changes nothing, and neither does one of what is over.
+            let is_lost = |row: &&Arc<Allocation>| {
+                let is_old = row.modify_index < *index && !row.client_terminal();
+                is_old && row.client_status != *status
+            };
             if let Some(row) = row.filter(is_lost) {
                 let row = describe(row);
                 return Err(format!("a report of index {index} is lost: {row}"));
