@@ -82,7 +82,12 @@ impl Removals {
 
     /// Lets what waits go at once.
     pub(super) fn hurry(&mut self) {
-        self.is_hurried = !self.waiting.is_empty();
+        self.is_hurried = self.has_ready();
+    }
+
+    /// Whether something waits that nobody reads.
+    fn has_ready(&self) -> bool {
+        self.waiting.iter().any(|ended| !ended.is_put_off)
     }
 
     /// Whether room is being made at this moment.
@@ -94,7 +99,7 @@ impl Removals {
     pub(super) fn keep(&mut self, alloc_id: AllocId) {
         if self.ids.remove(&alloc_id) {
             self.waiting.retain(|ended| ended.alloc_id != alloc_id);
-            self.is_hurried &= !self.waiting.is_empty();
+            self.is_hurried &= self.has_ready();
         }
     }
 
@@ -102,7 +107,7 @@ impl Removals {
     pub(super) async fn due(&mut self) {
         while self.running.join_next().await.is_some() {}
         let is_hurried = (self.is_short || self.is_hurried || self.waiting.len() > WAITING_MAX)
-            && self.waiting.iter().any(|ended| !ended.is_put_off);
+            && self.has_ready();
         match self.waiting.front() {
             None => std::future::pending().await,
             Some(_) if is_hurried => {}
@@ -122,7 +127,7 @@ impl Removals {
             ..ended
         });
         self.waiting.extend(kept);
-        self.is_hurried &= self.waiting.iter().any(|ended| !ended.is_put_off);
+        self.is_hurried &= self.has_ready();
         self.remove(cx, &batch);
     }
 
@@ -204,6 +209,17 @@ mod tests {
         assert!(begun.elapsed() < WAIT && removals.is_busy());
         removals.keep(AllocId::named("b"));
         assert!(!removals.is_busy(), "nothing waits any more");
+        // What somebody reads waits whatever the hurry, and nobody waits for it.
+        removals.push(AllocId::named("c"));
+        removals.waiting[0].is_put_off = true;
+        removals.is_short = false;
+        removals.hurry();
+        assert!(!removals.is_busy(), "it is not removed now");
+        removals.push(AllocId::named("d"));
+        removals.hurry();
+        removals.keep(AllocId::named("d"));
+        assert!(!removals.is_busy(), "nothing else waits any more");
+        removals.keep(AllocId::named("c"));
         for number in 0..=WAITING_MAX {
             removals.push(AllocId::named(&number.to_string()));
         }
