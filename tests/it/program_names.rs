@@ -202,6 +202,16 @@ impl Named {
         })
         .await;
     }
+
+    /// Makes sure that the first problem of the ingress speaks of this.
+    async fn has_problem(&self, wanted: &str) {
+        let problems = http::get(&self.url_of("ingress_admin", "/api/problems")).await;
+        let first = problems[0].as_str();
+        assert!(
+            first.is_some_and(|text| text.contains(wanted)),
+            "{problems}"
+        );
+    }
 }
 
 /// Waits until so many instances of a service are in the catalog and pass all their checks.
@@ -427,13 +437,7 @@ async fn as_the_ingress_it_takes_routes_from_a_file() {
     std::fs::write(edge.dir.path().join("routes"), text).expect("a file");
     edge.answers("/a/x", "200 two /a/x").await;
     edge.answers("/x", "404 nothing here").await;
-    let problems = http::get(&edge.url_of("ingress_admin", "/api/problems")).await;
-    assert!(
-        problems[0]
-            .as_str()
-            .is_some_and(|text| text.contains("line 2")),
-        "{problems}"
-    );
+    edge.has_problem("line 2").await;
     let body = json!({"value": "", "version": "0"});
     let url = edge.url_of("ingress_admin", "/api/manual");
     let (status, text) = http::send(Method::PUT, &url, Some(&body)).await;
@@ -485,13 +489,7 @@ async fn as_the_ingress_it_takes_routes_from_a_server() {
     answer.send_replace((StatusCode::OK, json!([add("/two"), {"cmd": "route what"}])));
     edge.answers("/two", "200 web /two").await;
     edge.answers("/one", "404 ").await;
-    let problems = http::get(&edge.url_of("ingress_admin", "/api/problems")).await;
-    assert!(
-        problems[0]
-            .as_str()
-            .is_some_and(|text| text.contains("line 2")),
-        "{problems}"
-    );
+    edge.has_problem("line 2").await;
     // While it has no answer, its last word counts.
     answer.send_replace((StatusCode::INTERNAL_SERVER_ERROR, json!([])));
     for _ in 0..2 {

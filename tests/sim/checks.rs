@@ -41,8 +41,6 @@ pub(crate) struct Checks {
     acked: BTreeMap<JobKey, Acked>,
     /// The newest report of each allocation that was taken.
     reported: BTreeMap<AllocId, (Index, ClientStatus)>,
-    /// How many states were looked at.
-    pub(crate) states: u64,
 }
 
 /// Everything that a snapshot of a state keeps, a text for each row.
@@ -117,7 +115,6 @@ impl Checks {
         {
             return Ok(());
         }
-        self.states += 1;
         let wrong = |text: String| format!("server {at} at index {}: {text}", now.index);
         self.same_everywhere(&now).map_err(wrong)?;
         sound(&now).map_err(wrong)?;

@@ -28,6 +28,8 @@ use crate::machine;
 const WINDOW_BYTES: usize = 1 << 20;
 /// Connections that may wait to be accepted.
 const BACKLOG: usize = 64;
+/// Longest time that a message takes while all is well.
+const USUAL_DELAY: Duration = Duration::from_millis(4);
 /// How long what is lost takes until it is sent again.
 const RESENT_AFTER: Duration = Duration::from_millis(200);
 
@@ -69,7 +71,7 @@ struct State {
     /// Where nothing gets through: from, to.
     cut: BTreeSet<(u32, u32)>,
     /// Longest time that a message takes.
-    delay_max: BTreeMap<(u32, u32), Duration>,
+    delay_max: Duration,
     /// Of so many messages one is lost, and sent again.
     lost_of: u32,
 }
@@ -79,11 +81,9 @@ impl State {
         self.random.next_u32() % bound.max(1)
     }
 
-    fn delay(&mut self, from: u32, to: u32) -> Duration {
-        let longest = self.delay_max.get(&(from, to)).copied();
-        let longest = longest.unwrap_or(Duration::from_millis(4));
+    fn delay(&mut self) -> Duration {
         let part = self.below(1000);
-        let mut delay = longest * part / 1000;
+        let mut delay = self.delay_max * part / 1000;
         if self.lost_of > 0 && self.below(self.lost_of) == 0 {
             delay += RESENT_AFTER;
         }
@@ -122,7 +122,7 @@ impl Net {
             listeners: BTreeMap::new(),
             dialing: Vec::new(),
             cut: BTreeSet::new(),
-            delay_max: BTreeMap::new(),
+            delay_max: USUAL_DELAY,
             lost_of: 0,
         })))
     }
@@ -132,9 +132,9 @@ impl Net {
         self.0.lock().cut.insert((from, to));
     }
 
-    /// Lets messages from one process to another take up to `delay`.
-    pub(crate) fn slow(&self, from: u32, to: u32, delay: Duration) {
-        self.0.lock().delay_max.insert((from, to), delay);
+    /// Lets messages take up to `delay`.
+    pub(crate) fn slow(&self, delay: Duration) {
+        self.0.lock().delay_max = delay;
     }
 
     /// Loses one message of so many; none of 0.
@@ -146,7 +146,7 @@ impl Net {
     pub(crate) fn heal(&self) {
         let mut state = self.0.lock();
         state.cut.clear();
-        state.delay_max.clear();
+        state.delay_max = USUAL_DELAY;
         state.lost_of = 0;
     }
 
@@ -260,7 +260,7 @@ impl Network for Net {
             let mut state = self.0.lock();
             let from = sys::simulation::process().unwrap_or(u32::MAX);
             let (reply, answer) = oneshot::channel();
-            let round_trip = state.delay(from, u32::MAX) * 2;
+            let round_trip = state.delay() * 2;
             state.dialing.push(Dialing {
                 due: machine::now() + round_trip,
                 from,
@@ -339,10 +339,7 @@ impl AsyncWrite for Stream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let state = &mut *self.net.0.lock();
-        let Some(ends) = state.directions.get(&self.writes) else {
-            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
-        };
-        let delay = state.delay(ends.from, ends.to);
+        let delay = state.delay();
         let Some(direction) = state.directions.get_mut(&self.writes) else {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         };

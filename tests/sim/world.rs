@@ -409,11 +409,7 @@ impl World {
             10 => {
                 let delay = self.some(Duration::from_millis(900));
                 self.tell(format!("messages take up to {delay:?}, and some are lost"));
-                for one in 0..self.next_process {
-                    for other in 0..self.next_process {
-                        self.net.slow(one, other, delay);
-                    }
-                }
+                self.net.slow(delay);
                 self.net.lose_of(20);
             }
             11 | 12 => {

@@ -313,8 +313,7 @@ impl Reader<'_> {
         WrittenLogs {
             log_json: settings.flag("log_json"),
             log_file: settings.text("log_file").map(str::to_owned),
-            log_rotate_bytes: number("log_rotate_bytes")
-                .and_then(|bytes| u64::try_from(bytes).ok()),
+            log_rotate_bytes: settings.count("log_rotate_bytes"),
             log_rotate_duration: settings.text("log_rotate_duration").map(str::to_owned),
             log_rotate_max_files: number("log_rotate_max_files").map(|count| count.to_string()),
             log_include_location: None,
@@ -340,11 +339,7 @@ impl Reader<'_> {
     fn limits(&self) -> WrittenCallers {
         let settings = self.settings;
         let text = |name: &str| settings.text(name).map(str::to_owned);
-        let count = |name: &str| {
-            settings
-                .number(name)
-                .and_then(|count| u64::try_from(count).ok())
-        };
+        let count = |name: &str| settings.count(name);
         WrittenCallers {
             https_handshake_timeout: text("limits.https_handshake_timeout"),
             http_max_conns_per_client: count("limits.http_max_conns_per_client"),
@@ -368,11 +363,7 @@ impl Reader<'_> {
     fn dns(&self) -> WrittenDns {
         let settings = self.settings;
         let text = |name: &str| settings.text(name).map(str::to_owned);
-        let count = |name: &str| {
-            settings
-                .number(name)
-                .and_then(|count| u64::try_from(count).ok())
-        };
+        let count = |name: &str| settings.count(name);
         let seconds = settings.number("dns_config.soa.min_ttl");
         let recursors = settings.texts("recursors");
         WrittenDns {

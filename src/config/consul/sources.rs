@@ -214,6 +214,11 @@ impl Settings {
         }
     }
 
+    /// A number that is none below 0.
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
+        u64::try_from(self.number(name)?).ok()
+    }
+
     pub(super) fn texts(&self, name: &str) -> Vec<String> {
         let Some(Value::List(items)) = self.by_key.get(name).map(|setting| &setting.value) else {
             return Vec::new();

@@ -17,14 +17,6 @@ const KEPT_BYTES: u64 = 8 << 20;
 /// Both are so much smaller in a simulated process, which lives for some simulated minutes.
 const SIMULATED_PART: u64 = 512;
 
-fn log_bytes_min() -> u64 {
-    scaled(LOG_BYTES_MIN)
-}
-
-fn kept_bytes() -> u64 {
-    scaled(KEPT_BYTES)
-}
-
 fn scaled(bytes: u64) -> u64 {
     if sys::simulation::is_on() {
         bytes / SIMULATED_PART
@@ -58,7 +50,7 @@ impl Compaction {
                 }
             }
             let appended = self.store.appended();
-            if before + (appended - mark) >= self.file.bytes().max(log_bytes_min()) {
+            if before + (appended - mark) >= self.file.bytes().max(scaled(LOG_BYTES_MIN)) {
                 // Whether or not it succeeds: the next try comes after as much again.
                 (before, mark) = (0, appended);
                 if let Err(error) = self.raft.trigger().snapshot().await {
@@ -73,7 +65,7 @@ impl Compaction {
 
     /// Removes what a snapshot made superfluous; false when the log is closed.
     async fn purge(&self, snapshot: Option<u64>) -> bool {
-        match self.store.purgeable(kept_bytes()).min(snapshot) {
+        match self.store.purgeable(scaled(KEPT_BYTES)).min(snapshot) {
             Some(upto) => self.raft.trigger().purge_log(upto).await.is_ok(),
             None => true,
         }
