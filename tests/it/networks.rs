@@ -303,21 +303,33 @@ job "{name}" {{
     )
 }
 
+/// The id of the running allocation of [`alone`], and the interfaces that its task sees.
+async fn links(agent: &Agent, job: &str) -> (String, String) {
+    let running = alloc(agent, job, "running").await;
+    let id = running["ID"].as_str().expect("an id").to_owned();
+    let text = eventually("its output", || async {
+        let text = log(agent, &id, "main").await;
+        text.contains("end").then_some(text.clone()).ok_or(text)
+    })
+    .await;
+    (id, text)
+}
+
+async fn nothing_left(machine: &Machine, id: &str) {
+    eventually("nothing left", || async {
+        let left = machine.left(id);
+        left.is_empty()
+            .then_some(())
+            .ok_or_else(|| format!("{left:?}"))
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_root_addresses_are_few_and_what_an_agent_finds_is_brought_in_order() {
     // The bridge's address, and one more.
     let Some((mut agent, machine)) = agent("tvit1", "172.27.241.0/30").await else {
         return;
-    };
-    let links = async |agent: &Agent, job: &str| {
-        let running = alloc(agent, job, "running").await;
-        let id = running["ID"].as_str().expect("an id").to_owned();
-        let text = eventually("its output", || async {
-            let text = log(agent, &id, "main").await;
-            text.contains("end").then_some(text.clone()).ok_or(text)
-        })
-        .await;
-        (id, text)
     };
     agent.register(&alone("apart", "none")).await;
     let (apart, text) = links(&agent, "apart").await;
@@ -356,14 +368,28 @@ async fn needs_root_addresses_are_few_and_what_an_agent_finds_is_brought_in_orde
             .ok();
     }
     for id in [&first, &apart] {
-        eventually("nothing left", || async {
-            let left = machine.left(id);
-            left.is_empty()
-                .then_some(())
-                .ok_or_else(|| format!("{left:?}"))
-        })
-        .await;
+        nothing_left(&machine, id).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_root_a_network_that_an_agent_died_over_is_made_anew() {
+    let Some((mut agent, machine)) = agent("tvit5", "172.27.245.0/29").await else {
+        return;
+    };
+    agent.kill().await;
+    agent.start_with_fault("network.namespace").await;
+    agent.register(&alone("half", "bridge")).await;
+    agent.ended().await;
+    let namespaces = machine.ip(&["netns", "list"]);
+    agent.start_again().await;
+    let (id, text) = links(&agent, "half").await;
+    assert!(namespaces.contains(&id), "{namespaces}");
+    assert_eq!(text, "eth0 lo end\n");
+    command::trivet(&agent, &["job", "stop", "-purge", "-detach", "half"])
+        .await
+        .ok();
+    nothing_left(&machine, &id).await;
 }
 
 /// A plugin that writes down what it is asked, and links the namespace to the host.
@@ -481,7 +507,7 @@ job "{name}" {{
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_root_plugins_make_a_network_and_take_it_away_again() {
     let plugins = Plugins::new();
-    let Some((mut agent, machine)) = agent_with("tvit3", "172.27.242.0/24", &plugins.lines()).await
+    let Some((mut agent, machine)) = agent_with("tvit3", "172.27.244.0/24", &plugins.lines()).await
     else {
         return;
     };

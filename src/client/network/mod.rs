@@ -40,6 +40,7 @@ use std::{
     sync::{Arc, Weak},
 };
 use sys::{
+    faults,
     files::{Durability, create_dir, write_atomic},
     network,
 };
@@ -198,6 +199,8 @@ struct Kept {
     holder: Option<Holder>,
     /// Of a network of plugins.
     plugins: Option<(String, Attachment)>,
+    /// It was about to be made: a part of it may be there.
+    is_begun: bool,
     /// This agent has made it, or has asked whether it is there.
     #[serde(skip)]
     is_seen: bool,
@@ -218,11 +221,11 @@ impl Kept {
         of_bridge.or_else(|| cni::status(made?))
     }
 
-    /// False while plugins have not said that they have made theirs.
+    /// False of what an agent that was killed has begun, and while plugins have not said that they
+    /// have made theirs.
     fn is_whole(&self) -> bool {
-        self.plugins
-            .as_ref()
-            .is_none_or(|(_, plugins)| plugins.result.is_some())
+        let plugins = self.plugins.as_ref();
+        !self.is_begun && plugins.is_none_or(|(_, plugins)| plugins.result.is_some())
     }
 }
 
@@ -383,7 +386,9 @@ impl Networks {
         // Plugins of one allocation hold up no other one.
         drop(made);
         if done.is_ok() {
-            done = self.join(id, &mut kept, wanted).await;
+            done = self.join(id, &mut kept).await;
+            kept.is_begun = false;
+            done = done.and_then(|()| self.write(id, &kept, wanted));
             if done.is_err() {
                 self.leave(id, &kept).await;
             }
@@ -421,13 +426,8 @@ impl Networks {
         one
     }
 
-    /// Lets the plugins join the namespace, and writes down what they made.
-    async fn join(
-        &self,
-        id: AllocId,
-        kept: &mut Kept,
-        wanted: &Wanted,
-    ) -> Result<(), NetworkError> {
+    /// Lets the plugins join the namespace, and takes note of what they made.
+    async fn join(&self, id: AllocId, kept: &mut Kept) -> Result<(), NetworkError> {
         let Some((name, plugins)) = &mut kept.plugins else {
             return Ok(());
         };
@@ -442,7 +442,7 @@ impl Networks {
             reason: error.to_string(),
         })?;
         plugins.result = Some(added);
-        self.write(id, kept, wanted)
+        Ok(())
     }
 
     /// Lets the plugins take the namespace out again. What they say is logged.
@@ -483,6 +483,7 @@ impl Networks {
         let mut kept = Kept {
             hostname: wanted.hostname.clone(),
             holder: wanted.holder.clone(),
+            is_begun: true,
             ..Kept::default()
         };
         match &wanted.link {
@@ -552,6 +553,7 @@ impl Networks {
                 programs.ip(&["netns", "attach", &name, &pid]).await?;
             }
         }
+        faults::point("network.namespace");
         let Some(address) = kept.address else {
             return programs.links(Some(&name), "link set lo up\n").await;
         };
