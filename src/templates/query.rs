@@ -32,13 +32,26 @@ pub enum Query {
         tag: Option<String>,
         /// Which of them by their health: `passing`, `warning`, `critical` or `any`; never empty.
         health: Vec<String>,
+        /// Where they are; none for the whole region.
+        datacenter: Option<String>,
     },
     /// The services of the catalog: a list of objects with `Name` and `Tags`.
-    Services,
+    Services {
+        /// Where instances are; none for the whole region.
+        datacenter: Option<String>,
+    },
     /// The nodes of the catalog: a list of objects.
-    Nodes,
-    /// One node, the agent's own without a name: an object with `Node` and `Services`.
-    Node(Option<String>),
+    Nodes {
+        /// Where they are; none for the whole region.
+        datacenter: Option<String>,
+    },
+    /// One node: an object with `Node` and `Services`.
+    Node {
+        /// Name; none for the agent's own.
+        name: Option<String>,
+        /// Where it has to be; none for anywhere.
+        datacenter: Option<String>,
+    },
     /// The datacenters: a list of texts.
     Datacenters,
     /// Instances of a service that jobs keep to themselves: a list of objects.
@@ -63,8 +76,12 @@ pub struct Choice {
 
 impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let within = |namespace: &Option<String>| match namespace {
-            Some(namespace) => format!("@{namespace}"),
+        let within = |place: &Option<String>| match place {
+            Some(place) => format!("@{place}"),
+            None => String::new(),
+        };
+        let in_brackets = |place: &Option<String>| match place {
+            Some(place) => format!("(@{place})"),
             None => String::new(),
         };
         match self {
@@ -76,14 +93,25 @@ impl fmt::Display for Query {
             Self::Variables { prefix, namespace } => {
                 write!(f, "nomad.var.list({prefix}{})", within(namespace))
             }
-            Self::Service { name, tag, health } => {
+            Self::Service {
+                name,
+                tag,
+                health,
+                datacenter,
+            } => {
                 let tag = tag.as_ref().map(|tag| format!("{tag}."));
                 let tag = tag.unwrap_or_default();
-                write!(f, "health.service({tag}{name}|{})", health.join(","))
+                let (place, health) = (within(datacenter), health.join(","));
+                write!(f, "health.service({tag}{name}{place}|{health})")
             }
-            Self::Services => f.write_str("catalog.services"),
-            Self::Nodes => f.write_str("catalog.nodes"),
-            Self::Node(name) => write!(f, "catalog.node({})", name.as_deref().unwrap_or_default()),
+            Self::Services { datacenter } => {
+                write!(f, "catalog.services{}", in_brackets(datacenter))
+            }
+            Self::Nodes { datacenter } => write!(f, "catalog.nodes{}", in_brackets(datacenter)),
+            Self::Node { name, datacenter } => {
+                let name = name.as_deref().unwrap_or_default();
+                write!(f, "catalog.node({name}{})", within(datacenter))
+            }
             Self::Datacenters => f.write_str("catalog.datacenters"),
             Self::NativeService { name, .. } => write!(f, "nomad.service({name})"),
             Self::NativeServices => f.write_str("nomad.services"),

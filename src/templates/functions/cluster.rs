@@ -95,10 +95,33 @@ fn environment(map: &mut FuncMap, state: &Arc<State>) {
     });
 }
 
-/// A name without `@datacenter`, `~near` and `?options`: there is one catalog.
+/// A name without `@datacenter`, `~near` and `?options`.
 fn plain(text: &str) -> &str {
-    let end = text.find(['@', '~', '?']).unwrap_or(text.len());
+    until(text, &['@', '~', '?'])
+}
+
+/// A name and the datacenter behind it. Nothing is near, and there are no options.
+fn located(text: &str) -> (&str, Option<String>) {
+    let name = plain(text);
+    let behind = text.get(name.len()..).unwrap_or_default();
+    let datacenter = behind
+        .strip_prefix('@')
+        .map(|place| until(place, &['~', '?']));
+    let datacenter = datacenter.filter(|datacenter| !datacenter.is_empty());
+    (name, datacenter.map(str::to_owned))
+}
+
+fn until<'a>(text: &'a str, ends: &[char]) -> &'a str {
+    let end = text.find(ends).unwrap_or(text.len());
     text.get(..end).unwrap_or(text)
+}
+
+/// The datacenter that is the only argument, `@datacenter`.
+fn only_place(args: &[Value]) -> Result<Option<String>, TemplateError> {
+    match args {
+        [] => Ok(None),
+        _ => Ok(located(&text_at(args, 0)?).1),
+    }
 }
 
 fn keys(map: &mut FuncMap, state: &Arc<State>) {
@@ -183,7 +206,7 @@ fn services(map: &mut FuncMap, state: &Arc<State>) {
     of(map, state, "service", 1..=usize::MAX, |state, args| {
         let asked = text_at(args, 0)?;
         let (asked, filter) = asked.split_once('|').unwrap_or((&asked, ""));
-        let asked = plain(asked);
+        let (asked, datacenter) = located(asked);
         let (tag, name) = match asked.rsplit_once('.') {
             Some((tag, name)) => (Some(tag.to_owned()), name),
             None => (None, asked),
@@ -205,24 +228,33 @@ fn services(map: &mut FuncMap, state: &Arc<State>) {
         health.sort();
         health.dedup();
         let name = name.to_owned();
-        Ok(state.ask_list(&Query::Service { name, tag, health }))
+        Ok(state.ask_list(&Query::Service {
+            name,
+            tag,
+            health,
+            datacenter,
+        }))
     });
-    of(map, state, "services", 0..=1, |state, _| {
-        Ok(state.ask_list(&Query::Services))
+    of(map, state, "services", 0..=1, |state, args| {
+        let datacenter = only_place(args)?;
+        Ok(state.ask_list(&Query::Services { datacenter }))
     });
-    of(map, state, "nodes", 0..=1, |state, _| {
-        Ok(state.ask_list(&Query::Nodes))
+    of(map, state, "nodes", 0..=1, |state, args| {
+        let datacenter = only_place(args)?;
+        Ok(state.ask_list(&Query::Nodes { datacenter }))
     });
     of(map, state, "datacenters", 0..=1, |state, _| {
         Ok(state.ask_list(&Query::Datacenters))
     });
     of(map, state, "node", 0..=1, |state, args| {
-        let name = match args {
-            [] => None,
-            _ => Some(plain(&text_at(args, 0)?).to_owned()),
+        let text = match args {
+            [] => String::new(),
+            _ => text_at(args, 0)?,
         };
-        let name = name.filter(|name| !name.is_empty());
-        let answer = state.ask(&Query::Node(name)).unwrap_or_default();
+        let (name, datacenter) = located(&text);
+        let name = Some(name.to_owned()).filter(|name| !name.is_empty());
+        let answer = state.ask(&Query::Node { name, datacenter });
+        let answer = answer.unwrap_or_default();
         Ok(values::of_json(&answer))
     });
     of(map, state, "nomadServices", 0..=1, |state, _| {
@@ -310,12 +342,23 @@ fn variables(map: &mut FuncMap, state: &Arc<State>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{place, plain};
+    use super::{located, place, plain};
 
     #[test]
     fn places_are_taken_apart() {
         assert_eq!(plain("web@dc1~_agent"), "web");
         assert_eq!(plain("a/b"), "a/b");
+        let dc = |name: &str| Some(name.to_owned());
+        for (text, expected) in [
+            ("web@dc1~_agent", ("web", dc("dc1"))),
+            ("v1.web@dc-2?ns=default", ("v1.web", dc("dc-2"))),
+            ("@dc1", ("", dc("dc1"))),
+            ("web~_agent", ("web", None)),
+            ("web@", ("web", None)),
+            ("web~a@dc1", ("web", None)),
+        ] {
+            assert_eq!(located(text), expected, "{text}");
+        }
         assert_eq!(place("a/b"), ("a/b".into(), None));
         assert_eq!(
             place("a/b@prod.global"),
