@@ -142,6 +142,7 @@ impl<'a> Versions<'a> {
         if let [only] = shares.as_slice()
             && is_own(only)
             && (self.has_instances(&chain.service) || only.failover.is_empty())
+            && !fails_over_elsewhere(chain, only)
         {
             self.add_rollout(&chain.service, &mut split.parts);
             return;
@@ -231,8 +232,9 @@ impl<'a> Versions<'a> {
     /// millionths. None if it cannot be said which ones are meant.
     fn parts_of(&mut self, chain: &Chain, share: &chain::Share<'_>) -> Option<Vec<(Part, u64)>> {
         let mut found = (share.target, Vec::new());
+        let is_local = fails_over_elsewhere(chain, share);
         for target in std::iter::once(share.target).chain(share.failover.iter().copied()) {
-            let instances = self.instances(chain, target)?;
+            let instances = self.instances(chain, target, is_local)?;
             if !instances.is_empty() {
                 found = (target, instances);
                 break;
@@ -263,9 +265,17 @@ impl<'a> Versions<'a> {
         Some(versions.collect())
     }
 
-    /// The instances of a target that may get requests; none if its subset cannot be read.
-    fn instances(&mut self, chain: &Chain, target: &chain::Target) -> Option<Vec<&'a Instance>> {
-        if !target.peer.is_empty() || target.datacenter != chain.datacenter {
+    /// The instances of a target that may get requests; none if its subset cannot be read. Those of
+    /// the agent's datacenter are meant only with `is_local`, and otherwise those of the region.
+    fn instances(
+        &mut self,
+        chain: &Chain,
+        target: &chain::Target,
+        is_local: bool,
+    ) -> Option<Vec<&'a Instance>> {
+        let is_here = target.datacenter == chain.datacenter;
+        let is_known = is_here || self.catalog.has_datacenter(&target.datacenter);
+        if !target.peer.is_empty() || !is_known {
             let what = format!("the instances of `{}` are out of reach", target.id);
             self.problem(&chain.service, &what);
             return Some(Vec::new());
@@ -282,9 +292,15 @@ impl<'a> Versions<'a> {
         };
         let service = target.service.as_str();
         let instances = self.by_service.get(service).into_iter().flatten();
+        let is_there = |instance: &Instance| match instance.node.datacenter.as_str() {
+            // Of who did not say where it is.
+            "" => is_here,
+            datacenter => datacenter == target.datacenter || (is_here && !is_local),
+        };
         let is_meant = |instance: &&&Instance| {
             let holds = |filter: &Filter| filter.holds(&HealthServiceEntry::from(**instance));
-            filter.as_ref().is_none_or(holds)
+            is_there(instance)
+                && filter.as_ref().is_none_or(holds)
                 && (!target.only_passing || instance.status == Status::Passing)
                 && is_of_version(target, instance)
         };
@@ -542,6 +558,13 @@ fn test(kind: MatchKind, text: &str, ignores_case: bool) -> Result<Test, String>
     } else {
         Ok(test)
     }
+}
+
+/// Whether instances of another datacenter stand in for a share, so that those of its own are
+/// wanted first.
+fn fails_over_elsewhere(chain: &Chain, share: &chain::Share<'_>) -> bool {
+    let mut stand_ins = share.failover.iter();
+    stand_ins.any(|target| target.peer.is_empty() && target.datacenter != chain.datacenter)
 }
 
 #[cfg(test)]
@@ -920,6 +943,43 @@ mod tests {
             catalog.check(id, Status::Critical);
         }
         assert_eq!(catalog.counts(None), (counted([("n", 1000)]), vec![]));
+    }
+
+    #[test]
+    fn other_datacenters_of_the_region_are_meant_by_name() {
+        let mut catalog = web();
+        for (node, datacenter) in [("n1", "dc1"), ("n2", "dc2")] {
+            catalog.put(Change::PutNode(Arc::new(Node {
+                name: node.into(),
+                address: "10.0.0.2".into(),
+                datacenter: datacenter.into(),
+                ..Node::default()
+            })));
+        }
+        catalog.instance("web", "far", |service| service.node = "n2".into());
+        let all = [("a", 250), ("b", 250), ("c", 250), ("far", 250)];
+        assert_eq!(catalog.counts(None), (counted(all), vec![]));
+        let redirect = r#"{"Redirect": {"Datacenter": "dc2"}}"#;
+        catalog.entry("service-resolver", "web", redirect);
+        assert_eq!(catalog.counts(None), (counted([("far", 1000)]), vec![]));
+        // Who names a datacenter to fail over to wants those at hand first.
+        let failover = r#"{"Failover": {"*": {"Datacenters": ["dc2"]}}}"#;
+        catalog.entry("service-resolver", "web", failover);
+        let (counts, problems) = catalog.counts(None);
+        assert!(
+            counts.len() == 3 && !counts.contains_key("far"),
+            "{counts:?}"
+        );
+        assert!(problems.is_empty(), "{problems:?}");
+        for id in ["a", "b", "c"] {
+            catalog.check(id, Status::Critical);
+        }
+        assert_eq!(catalog.counts(None), (counted([("far", 1000)]), vec![]));
+        let unknown = r#"{"Redirect": {"Datacenter": "dc9"}}"#;
+        catalog.entry("service-resolver", "web", unknown);
+        let (_, problems) = catalog.counts(None);
+        let told = "the instances of `web.default.default.dc9` are out of reach";
+        assert!(problems.concat().contains(told), "{problems:?}");
     }
 
     #[test]
