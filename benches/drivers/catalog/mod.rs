@@ -29,22 +29,7 @@ const WRITERS: usize = 16;
 const CLIENTS: [usize; 2] = [1, 64];
 
 /// What can be asked for by name.
-const PARTS: [&str; 4] = ["dns", "large", "kv", "watchers"];
-
-/// Takes the parts out of `wanted` that stand behind `catalog`; all of them if none does.
-pub(crate) fn parts(wanted: &mut Vec<String>) -> Vec<String> {
-    let behind = wanted.iter().position(|word| word == "catalog");
-    let behind = behind.map_or(wanted.len(), |at| at + 1);
-    let named = wanted[behind..].iter();
-    let named = named.take_while(|word| PARTS.contains(&word.as_str()));
-    let end = behind + named.count();
-    let parts: Vec<String> = wanted.drain(behind..end).collect();
-    if parts.is_empty() {
-        PARTS.map(String::from).into()
-    } else {
-        parts
-    }
-}
+pub(crate) const PARTS: [&str; 4] = ["dns", "large", "kv", "watchers"];
 
 /// One program that is measured.
 struct Target {
