@@ -9,6 +9,7 @@ use crate::{
         command::{Output, trivet},
         eventually, http,
     },
+    walkthrough::targets,
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use reqwest::Method;
@@ -379,6 +380,7 @@ async fn a_task_reaches_an_agent_without_a_server_also_after_its_restart() {
     web.text = "${NOMAD_TOKEN} ${NOMAD_UNIX_ADDR}".into();
     web.task = "identity {\n env = true\n}\n".into();
     web.run(&server).await;
+    targets(&client, "web", 1).await;
     let (_, told) = http::send(Method::GET, &client.url("ingress", "/web"), None).await;
     let (token, socket) = told.split_once(' ').expect("both");
     let jobs = asked_at(&client, socket, token).await.ok();
@@ -393,6 +395,7 @@ async fn a_task_reaches_an_agent_without_a_server_also_after_its_restart() {
         is_there.then_some(()).ok_or_else(|| jobs.text())
     })
     .await;
+    targets(&client, "web", 1).await;
     let (_, again) = http::send(Method::GET, &client.url("ingress", "/web"), None).await;
     assert_eq!(again, told, "the task went on");
 }

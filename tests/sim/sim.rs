@@ -27,7 +27,7 @@ use tracing_subscriber::fmt::{format::Writer, time::FormatTime};
 use world::World;
 
 /// Numbers that are lived through unless somebody wants others.
-const SEEDS: u64 = 24;
+const SEEDS: u64 = 8;
 /// The test that lives through them, and through one of them in a process of its own.
 const NAME: &str = "whatever_goes_wrong_nothing_is_lost_and_all_agree";
 /// What lines of a life begin with.
