@@ -78,6 +78,8 @@ impl Instance {
 pub fn instances(rules: Rules, alloc: &Allocation, node: &Node) -> Vec<Instance> {
     match rules {
         Rules::First | Rules::Second | Rules::Third => first_instances(alloc, node),
+        #[cfg(feature = "next")]
+        Rules::Fourth => first_instances(alloc, node),
     }
 }
 

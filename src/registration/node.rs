@@ -22,6 +22,8 @@ pub fn catalog_node(rules: Rules, node: &Node) -> UpsertNode {
     match rules {
         Rules::First => first_row(node),
         Rules::Second | Rules::Third => second_row(node),
+        #[cfg(feature = "next")]
+        Rules::Fourth => second_row(node),
     }
 }
 

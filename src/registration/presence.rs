@@ -21,6 +21,8 @@ impl CatalogPresence {
     pub fn of(rules: Rules, alloc: &Allocation, instance: &Instance) -> Self {
         match rules {
             Rules::First | Rules::Second | Rules::Third => Self::first(alloc, instance),
+            #[cfg(feature = "next")]
+            Rules::Fourth => Self::first(alloc, instance),
         }
     }
 
@@ -52,6 +54,8 @@ pub fn has_restarted(
 ) -> bool {
     match rules {
         Rules::First | Rules::Second | Rules::Third => first_has_restarted(before, after, instance),
+        #[cfg(feature = "next")]
+        Rules::Fourth => first_has_restarted(before, after, instance),
     }
 }
 

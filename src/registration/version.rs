@@ -20,6 +20,9 @@ impl Version {
     pub const SECOND: Self = Self(2);
     /// Those by which the settings of autopilot are in the log.
     pub const THIRD: Self = Self(3);
+    /// Those by which nodes have notes, in a build for tests.
+    #[cfg(feature = "next")]
+    pub const FOURTH: Self = Self(4);
     /// The newest rules that this build knows.
     pub const SUPPORTED: Self = Rules::NEWEST.version();
 
@@ -66,11 +69,18 @@ pub enum Rules {
     /// Version 3: the log holds how the servers look after their group. Rows are those of version
     /// 2.
     Third,
+    /// Version 4, of a build for tests: nodes have notes. Rows are those of version 2.
+    #[cfg(feature = "next")]
+    Fourth,
 }
 
 impl Rules {
     /// The newest of them.
+    #[cfg(not(feature = "next"))]
     pub const NEWEST: Self = Self::Third;
+    /// The newest of them.
+    #[cfg(feature = "next")]
+    pub const NEWEST: Self = Self::Fourth;
 
     /// The rules of that version.
     ///
@@ -81,6 +91,8 @@ impl Rules {
             Version::FIRST => Ok(Self::First),
             Version::SECOND => Ok(Self::Second),
             Version::THIRD => Ok(Self::Third),
+            #[cfg(feature = "next")]
+            Version::FOURTH => Ok(Self::Fourth),
             version => Err(UnknownRules { version }),
         }
     }
@@ -91,6 +103,8 @@ impl Rules {
             Self::First => Version::FIRST,
             Self::Second => Version::SECOND,
             Self::Third => Version::THIRD,
+            #[cfg(feature = "next")]
+            Self::Fourth => Version::FOURTH,
         }
     }
 }

@@ -856,6 +856,16 @@ impl Handle {
         })
     }
 
+    /// Notes something of a node, in a build for tests.
+    ///
+    /// # Errors
+    /// [`Error`]; an unknown node is [`Error::Rejected`].
+    #[cfg(feature = "next")]
+    pub async fn set_node_note(&self, node_id: NodeId, note: String) -> Result<Index, Error> {
+        let command = JobsCommand::SetNodeNote { node_id, note };
+        Ok(self.write_jobs(command).await?.index)
+    }
+
     /// Begins to empty a node, changes how, or ends it.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ mod auto_join;
 mod autopilot;
 mod bad_input;
 mod browsers;
+mod builds;
 mod canary;
 mod capacity;
 mod catalog;

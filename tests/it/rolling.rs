@@ -21,7 +21,7 @@ use tokio::{task::JoinHandle, time::sleep};
 const STEADY_PAUSE: Duration = Duration::from_millis(10);
 
 /// Something that is done again and again while the test goes on.
-struct Steady {
+pub(crate) struct Steady {
     stops: Arc<AtomicBool>,
     turns: Arc<AtomicUsize>,
     running: JoinHandle<Vec<String>>,
@@ -52,7 +52,7 @@ impl Steady {
     }
 
     /// Waits for so many more steps.
-    async fn more(&self, count: usize) {
+    pub(crate) async fn more(&self, count: usize) {
         let target = self.turns.load(Ordering::Relaxed) + count;
         eventually("what is steady goes on", async || {
             let turns = self.turns.load(Ordering::Relaxed);
@@ -73,13 +73,13 @@ impl Steady {
 }
 
 /// Where an ingress is, and where it says whether it is well.
-struct Ingress {
+pub(crate) struct Ingress {
     url: String,
     health: String,
 }
 
 impl Ingress {
-    fn of(client: &Agent) -> Self {
+    pub(crate) fn of(client: &Agent) -> Self {
         Self {
             url: client.url("ingress", "/web"),
             health: client.url("ingress_admin", "/health"),
@@ -94,7 +94,7 @@ impl Ingress {
 
 /// Requests to two ingresses by turns, through a balancer that looks first whether the one whose
 /// turn it is is well. Keeps those that failed.
-fn balanced(ingresses: [Ingress; 2]) -> Steady {
+pub(crate) fn balanced(ingresses: [Ingress; 2]) -> Steady {
     let ingresses = Arc::new(ingresses);
     Steady::start(move |turn| {
         let ingresses = Arc::clone(&ingresses);
@@ -113,7 +113,7 @@ fn balanced(ingresses: [Ingress; 2]) -> Steady {
 }
 
 /// Writes one key after the other through all agents by turns. Keeps those that were acknowledged.
-fn writer<'a>(agents: impl Iterator<Item = &'a Agent>) -> Steady {
+pub(crate) fn writer<'a>(agents: impl Iterator<Item = &'a Agent>) -> Steady {
     let urls: Vec<String> = agents.map(|agent| agent.url("catalog", "/v1/kv")).collect();
     let http = http::client();
     Steady::start(move |turn| {
@@ -130,7 +130,7 @@ fn writer<'a>(agents: impl Iterator<Item = &'a Agent>) -> Steady {
 }
 
 /// Restarts an agent as the manager of its unit does.
-async fn restart(agent: &mut Agent) {
+pub(crate) async fn restart(agent: &mut Agent) {
     kill(agent.pid(), Signal::SIGTERM).expect("it runs");
     let status = agent.ended().await;
     assert!(status.success(), "{status}: {}", agent.said());
@@ -146,7 +146,28 @@ async fn keys_below(server: &Agent, prefix: &str) -> Vec<String> {
         .collect()
 }
 
-async fn clients_of(addresses: &Addresses) -> [Agent; 2] {
+/// Ends what goes on all the time: no request failed, and every server has what was acknowledged.
+pub(crate) async fn nothing_was_lost(load: Steady, writer: Steady, servers: &[Agent]) {
+    let (failures, sent) = load.stop().await;
+    assert!(
+        failures.is_empty(),
+        "{} of {sent}: {failures:#?}",
+        failures.len()
+    );
+    let (acknowledged, asked) = writer.stop().await;
+    let last = acknowledged.last();
+    let last = last.unwrap_or_else(|| panic!("none of {asked} writes was acknowledged"));
+    for server in servers {
+        has_key(server, last).await;
+        let there = keys_below(server, "steady/").await;
+        let lost: Vec<_> = (acknowledged.iter())
+            .filter(|key| !there.contains(key))
+            .collect();
+        assert!(lost.is_empty(), "{lost:?} of {}", acknowledged.len());
+    }
+}
+
+pub(crate) async fn clients_of(addresses: &Addresses) -> [Agent; 2] {
     // Whoever looks at its health learns in time that it stops.
     let grace = "ingress {\n  shutdown_grace = \"2s\"\n}\n";
     let text = |number| addresses.client() + &addresses.fixed(number) + grace;
@@ -189,26 +210,7 @@ async fn a_restart_of_all_agents_one_by_one_is_noticed_by_nobody() {
     load.more(50).await;
     writer.more(10).await;
 
-    let (failures, sent) = load.stop().await;
-    assert!(
-        failures.is_empty(),
-        "{} of {sent}: {failures:#?}",
-        failures.len()
-    );
+    nothing_was_lost(load, writer, &servers).await;
     assert_eq!(pids(&[&clients[0], &clients[1]]), processes);
     assert_eq!(job.running(&servers[0], 4).await.len(), 4);
-    let (acknowledged, asked) = writer.stop().await;
-    println!(
-        "{sent} requests, {} of {asked} writes acknowledged",
-        acknowledged.len()
-    );
-    let last = acknowledged.last().expect("some were");
-    for server in &servers {
-        has_key(server, last).await;
-        let there = keys_below(server, "steady/").await;
-        let lost: Vec<_> = (acknowledged.iter())
-            .filter(|key| !there.contains(key))
-            .collect();
-        assert!(lost.is_empty(), "{lost:?} of {}", acknowledged.len());
-    }
 }

@@ -101,6 +101,10 @@ pub struct Node {
     pub events: Vec<NodeEvent>,
     /// Hash over what constraints can see, so that equal nodes are judged once.
     pub computed_class: String,
+    /// Of a build for tests: what its agent, or an operator, says of it.
+    #[cfg(feature = "next")]
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub note: String,
     /// Index of its creation.
     pub create_index: Index,
     /// Index of its last change.

@@ -32,6 +32,8 @@ pub(super) fn node(config: &Config, id: NodeId, secret_id: SecretId) -> Node {
         node_class: config.node_class.clone(),
         node_pool: config.node_pool.clone(),
         meta: config.meta.clone(),
+        #[cfg(feature = "next")]
+        note: "from its agent".to_owned(),
         ..Node::default()
     };
     let finds_out = |kind: &str| config.options.facts.takes(kind);

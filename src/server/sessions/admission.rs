@@ -109,6 +109,8 @@ fn major(version: &str) -> Option<u64> {
 /// Writes what an agent says of its node, with the evaluations that follow, unless it is known
 /// already.
 pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), crate::Error> {
+    #[cfg(feature = "next")]
+    let node = known_to_all(core, node);
     let is_known = {
         let snapshot = core.published.current();
         let known = snapshot.jobs.node(node.id);
@@ -140,6 +142,8 @@ fn is_registered(known: &Node, node: &Node) -> bool {
 /// What writes a node and the evaluations that follow: it is ready from now on.
 pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
     node.status = NodeStatus::Ready;
+    #[cfg(feature = "next")]
+    let node = known_to_all(core, node);
     let snapshot = core.published.current();
     let evals = jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now(), &mut ids());
     let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
@@ -150,6 +154,16 @@ pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
         upsert,
         jobs::state::Command::UpsertEvals(evals).into(),
     ])
+}
+
+/// Leaves out of a node what servers that know only the rules in force would not keep: their state
+/// would differ. Its agent says it again when the rules are raised, for its stream is opened anew.
+#[cfg(feature = "next")]
+fn known_to_all(core: &Core, mut node: Node) -> Node {
+    if core.published.current().version < Version::FOURTH {
+        node.note.clear();
+    }
+    node
 }
 
 #[cfg(test)]

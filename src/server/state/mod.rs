@@ -168,6 +168,10 @@ impl Command {
 fn jobs_version(command: &jobs::state::Command) -> Version {
     match command {
         jobs::state::Command::SetAutopilotConfig { .. } => Version::THIRD,
+        #[cfg(feature = "next")]
+        jobs::state::Command::SetNodeNote { .. } => Version::FOURTH,
+        #[cfg(feature = "next")]
+        jobs::state::Command::UpsertNode(node) if !node.note.is_empty() => Version::FOURTH,
         _ => Version::FIRST,
     }
 }

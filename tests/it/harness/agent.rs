@@ -25,6 +25,12 @@ use tokio::{
 /// The binary under test.
 pub(crate) const TRIVET: &str = env!("CARGO_BIN_EXE_trivet");
 
+/// A later build: it has one command and one field more, and the rules that they belong to. None
+/// when nobody built it.
+pub(crate) fn later_build() -> Option<PathBuf> {
+    Some(Path::new(TRIVET).with_file_name("trivet-next")).filter(|program| program.is_file())
+}
+
 /// Ports per agent, so that agents of tests that run side by side do not meet.
 const PORTS_PER_AGENT: u16 = 100;
 /// How many of them are no dynamic ports, for listeners that a test chooses.
@@ -92,6 +98,7 @@ pub(crate) struct Agent {
     dir: TempDir,
     mode: Mode,
     ports: (u16, u16),
+    program: PathBuf,
 }
 
 impl Agent {
@@ -130,13 +137,15 @@ impl Agent {
         )
         .expect("a configuration");
         prepare(dir.path());
-        let (child, listeners) = launch(dir.path(), mode, room, &[]).await;
+        let program = PathBuf::from(TRIVET);
+        let (child, listeners) = launch(&program, dir.path(), mode, room, &[]).await;
         Self {
             child,
             listeners,
             dir,
             mode,
             ports,
+            program,
         }
     }
 
@@ -206,14 +215,17 @@ impl Agent {
 
     /// Starts the agent again on the same data directory and ports of its own.
     pub(crate) async fn start_again(&mut self) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, &[]).await;
-        self.child = child;
-        self.listeners = listeners;
+        self.start_with_faults(&[]).await;
+    }
+
+    /// From its next start on it is another build.
+    pub(crate) fn set_program(&mut self, program: &Path) {
+        program.clone_into(&mut self.program);
     }
 
     /// Starts an agent that has ended, which refuses and ends; what it said.
     pub(crate) async fn refuses_to_start(&self) -> String {
-        let mut command = command(self.dir.path(), self.mode, Room::Free, &[]);
+        let mut command = command(&self.program, self.dir.path(), self.mode, Room::Free, &[]);
         command.stderr(Stdio::piped()).kill_on_drop(true);
         let output = timeout(DEADLINE, command.output())
             .await
@@ -231,7 +243,8 @@ impl Agent {
 
     /// As [`Agent::start_again`], with variables of [`faults`] and their values.
     pub(crate) async fn start_with_faults(&mut self, faults: &[(&str, &str)]) {
-        let (child, listeners) = launch(self.dir.path(), self.mode, Room::Free, faults).await;
+        let (program, dir) = (&self.program, self.dir.path());
+        let (child, listeners) = launch(program, dir, self.mode, Room::Free, faults).await;
         self.child = child;
         self.listeners = listeners;
     }
@@ -349,23 +362,24 @@ fn configuration(dir: &Path, mode: Mode, ports: (u16, u16), more: &str) -> Strin
     )
 }
 
-/// The binary below limits, given as lines of the shell.
-fn below(limits: &str) -> Command {
+/// The program below limits, given as lines of the shell.
+fn below(limits: &str, program: &Path) -> Command {
     let mut shell = Command::new("/bin/sh");
-    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh", TRIVET]);
+    shell.args(["-c", &format!("{limits}; exec \"$@\""), "sh"]);
+    shell.arg(program);
     shell
 }
 
 /// The command that starts an agent on a directory.
-fn command(dir: &Path, mode: Mode, room: Room, faults: &[(&str, &str)]) -> Command {
+fn command(program: &Path, dir: &Path, mode: Mode, room: Room, faults: &[(&str, &str)]) -> Command {
     let mut command = match room {
-        Room::Free => Command::new(TRIVET),
+        Room::Free => Command::new(program),
         Room::Files { blocks } => {
             // A write past the limit is an error, not a signal.
-            below(&format!("trap '' XFSZ; ulimit -f {blocks}"))
+            below(&format!("trap '' XFSZ; ulimit -f {blocks}"), program)
         }
-        Room::Descriptors { count } => below(&format!("ulimit -n {count}")),
-        Room::SoftDescriptors { count } => below(&format!("ulimit -S -n {count}")),
+        Room::Descriptors { count } => below(&format!("ulimit -n {count}"), program),
+        Room::SoftDescriptors { count } => below(&format!("ulimit -S -n {count}"), program),
         Room::Disk { mib } => {
             let data = dir.join("data");
             std::fs::create_dir_all(&data).expect("a directory");
@@ -374,13 +388,14 @@ fn command(dir: &Path, mode: Mode, room: Room, faults: &[(&str, &str)]) -> Comma
                 "mount -t tmpfs -o size={mib}m tmpfs {} && exec \"$@\"",
                 data.display()
             );
-            own.args(["--mount", "/bin/sh", "-c", &mount, "sh", TRIVET]);
+            own.args(["--mount", "/bin/sh", "-c", &mount, "sh"]);
+            own.arg(program);
             own
         }
         Room::Network { lan, member } => {
             let mut entered = Command::new("nsenter");
             entered.arg(format!("--net=/run/netns/{}", namespace(lan, member)));
-            entered.arg(TRIVET);
+            entered.arg(program);
             entered
         }
     };
@@ -400,6 +415,7 @@ fn command(dir: &Path, mode: Mode, room: Room, faults: &[(&str, &str)]) -> Comma
 }
 
 async fn launch(
+    program: &Path,
     dir: &Path,
     mode: Mode,
     room: Room,
@@ -410,7 +426,7 @@ async fn launch(
         .append(true)
         .open(dir.join("agent.log"))
         .expect("a log file");
-    let mut child = command(dir, mode, room, faults)
+    let mut child = command(program, dir, mode, room, faults)
         .stderr(log)
         .kill_on_drop(true)
         .spawn()

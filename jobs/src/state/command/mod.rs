@@ -11,6 +11,8 @@ mod root_keys;
 mod scale_job;
 mod set_alloc_health;
 mod set_autopilot_config;
+#[cfg(feature = "next")]
+mod set_node_note;
 mod set_rollout;
 mod set_scheduler_config;
 mod tag_version;
@@ -195,6 +197,14 @@ pub enum Command {
         /// Refuse unless its `modify_index` is this.
         expected: Option<Index>,
     },
+    /// Notes something of a node, in a build for tests.
+    #[cfg(feature = "next")]
+    SetNodeNote {
+        /// Node.
+        node_id: NodeId,
+        /// The note, in the place of the one before.
+        note: String,
+    },
 }
 
 impl Command {
@@ -232,6 +242,8 @@ impl Command {
             | Self::RemoveRootKey { .. }
             | Self::SetSchedulerConfig { .. }
             | Self::SetAutopilotConfig { .. } => None,
+            #[cfg(feature = "next")]
+            Self::SetNodeNote { .. } => None,
         }
     }
 }
@@ -338,6 +350,8 @@ impl Command {
             | Self::RemoveRootKey { .. }
             | Self::SetSchedulerConfig { .. }
             | Self::SetAutopilotConfig { .. } => None,
+            #[cfg(feature = "next")]
+            Self::SetNodeNote { .. } => None,
         };
         eval.map(|eval| eval.id)
     }
@@ -443,6 +457,10 @@ impl Command {
             }
             Self::SetAutopilotConfig { config, expected } => {
                 tables.set_autopilot_config(&mut change, config, expected)?;
+            }
+            #[cfg(feature = "next")]
+            Self::SetNodeNote { node_id, note } => {
+                tables.set_node_note(&mut change, node_id, note)?;
             }
         }
         Ok(change.finish(tables))

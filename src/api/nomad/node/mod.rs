@@ -26,7 +26,10 @@ use server::{Snapshot, log::watch::Topic};
 
 /// The endpoints of nodes.
 pub(super) fn router() -> Router<Api> {
-    Router::new()
+    let router = Router::new();
+    #[cfg(feature = "next")]
+    let router = router.route("/v1/node/{id}/note", write(set_note));
+    router
         .route("/v1/nodes", get(list))
         .route("/v1/node/{id}", get(read))
         .route("/v1/node/{id}/allocations", get(allocations))
@@ -110,6 +113,18 @@ async fn set_eligibility(
         .set_eligibility(id, request.eligibility)
         .await?;
     updated(&query, written.index, caused(&api, id, written.index))
+}
+
+/// `PUT /v1/node/:id/note`, in a build for tests: the body is the note, a JSON string.
+#[cfg(feature = "next")]
+async fn set_note(
+    State(api): State<Api>,
+    Path(RowId(id)): Path<RowId<NodeKind>>,
+    query: Query,
+    body: Raw,
+) -> Result<Response, Error> {
+    let index = api.server().set_node_note(id, body.json()?).await?;
+    updated(&query, index, Vec::new())
 }
 
 /// The evaluations that rode along with a change of a node.
