@@ -109,6 +109,8 @@ pub struct OwnHeaders {
     pub tls: Option<(String, String)>,
     /// The value of `Strict-Transport-Security` of answers over TLS.
     pub transport_security: Option<String>,
+    /// What `Forwarded` says after `by=`; none for the address at which the request came.
+    pub by: Option<IpAddr>,
 }
 
 /// Settings of the running proxy; all but the listeners hold until it stops.
@@ -139,6 +141,9 @@ pub struct Config {
     pub authorities_file: Option<PathBuf>,
     /// How many idle connections to targets are kept, all together.
     pub upstream_idle_max: usize,
+    /// How many of those lead to the same target. Each thread keeps its part, rounded up. What the
+    /// proxy library keeps is bounded all together only.
+    pub target_idle_max: usize,
     /// Who is believed what he says of the way of a request so far, by forwarding headers; all if
     /// empty. Those of others go no further.
     pub trusted_proxies: Vec<Block>,
@@ -216,6 +221,7 @@ impl Default for Config {
             upstream_idle_timeout: Duration::from_secs(4),
             authorities_file: None,
             upstream_idle_max: 4096,
+            target_idle_max: usize::MAX,
             trusted_proxies: Vec::new(),
             own_headers: OwnHeaders::default(),
             compressed_types: None,

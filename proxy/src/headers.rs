@@ -78,9 +78,11 @@ pub(crate) struct Hop {
 }
 
 impl Hop {
-    /// A connection from one address to another.
-    pub(crate) fn new(client: IpAddr, own: SocketAddr, is_tls: bool) -> Hop {
-        let (client, by) = (client.to_canonical(), own.ip().to_canonical());
+    /// A connection from one address to another; targets are told that `by` took it, if somebody
+    /// wants that.
+    pub(crate) fn new(client: IpAddr, own: SocketAddr, by: Option<IpAddr>, is_tls: bool) -> Hop {
+        let by = by.unwrap_or_else(|| own.ip()).to_canonical();
+        let client = client.to_canonical();
         let mut text = String::with_capacity(HOP_BYTES);
         text.push_str("for=");
         let place = write_node(client, &mut text);
@@ -354,7 +356,7 @@ mod tests {
         }
         let mut out = BTreeMap::new();
         let own = "10.0.0.1:9999".parse().unwrap();
-        let hop = Hop::new(client.parse().unwrap(), own, false);
+        let hop = Hop::new(client.parse().unwrap(), own, None, false);
         forwarding(&told, &hop, None, |header, pieces| {
             let value = String::from_utf8(pieces.concat()).unwrap();
             out.insert(header.name().to_owned(), value);
@@ -392,8 +394,19 @@ mod tests {
                 ),
             ),
         ] {
-            let hop = Hop::new(client.parse().unwrap(), own.parse().unwrap(), is_tls);
+            let hop = Hop::new(client.parse().unwrap(), own.parse().unwrap(), None, is_tls);
             assert_eq!((hop.address_text(), hop.element(), hop.port()), expected);
+        }
+        let (client, own) = ([192, 0, 2, 7].into(), "10.0.0.1:80".parse().unwrap());
+        for (by, expected) in [
+            ("203.0.113.1", "for=192.0.2.7;proto=http;by=203.0.113.1"),
+            (
+                "2001:db8::1",
+                "for=192.0.2.7;proto=http;by=\"[2001:db8::1]\"",
+            ),
+        ] {
+            let hop = Hop::new(client, own, Some(by.parse().unwrap()), false);
+            assert_eq!((hop.element(), hop.port()), (expected, "80"));
         }
         for number in 0..=u16::MAX {
             let mut text = String::new();

@@ -155,6 +155,8 @@ pub(super) fn ingress(ingress: Option<&Ingress>) -> Value {
         "ConnectTimeout": seconds(ingress.timeouts.connect),
         "ResponseTimeout": seconds(ingress.timeouts.response),
         "UpstreamIdleTimeout": seconds(ingress.timeouts.upstream_idle),
+        "UpstreamIdleMax": ingress.target_idle_max,
+        "LocalIP": ingress.own_headers.by,
         "DrainTimeout": seconds(ingress.timeouts.drain),
         "ShutdownGrace": seconds(Some(ingress.shutdown.grace)),
         "ShutdownWait": seconds(Some(ingress.shutdown.wait)),

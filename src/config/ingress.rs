@@ -46,7 +46,7 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 42] = [
+    pub(super) const SETTINGS: [&'static str; 44] = [
         "strategy",
         "matcher",
         "host_globs",
@@ -56,6 +56,7 @@ impl WrittenIngress {
         "connect_timeout",
         "response_timeout",
         "upstream_idle_timeout",
+        "upstream_idle_max",
         "drain_timeout",
         "shutdown_grace",
         "shutdown_wait",
@@ -75,6 +76,7 @@ impl WrittenIngress {
         "header_requestid",
         "header_tls",
         "header_tls_value",
+        "local_ip",
         "sts_maxage",
         "sts_subdomains",
         "sts_preload",
@@ -164,6 +166,8 @@ pub struct Ingress {
     pub shutdown: Shutdown,
     /// How many more targets are tried when one fails.
     pub retries: Option<usize>,
+    /// How many idle connections to a target are kept; as many as there is room for if none.
+    pub target_idle_max: Option<usize>,
     /// What follows from failures, where a route does not say it.
     pub resilience: Resilience,
     /// The largest body of a request in bytes.
@@ -426,6 +430,7 @@ pub(super) fn resolve(
     };
     let shutdown = reader.shutdown(&setting, timeouts.drain);
     let retries = reader.number("retries", setting("retries"));
+    let idle = reader.number("upstream_idle_max", setting("upstream_idle_max"));
     let resilience = resilience::resolve(&setting, reader.problems);
     let own_headers = reader.own_headers(&setting);
     let proxies = setting("trusted_proxies").unwrap_or_default();
@@ -449,6 +454,7 @@ pub(super) fn resolve(
         timeouts,
         shutdown,
         retries: retries.and_then(|retries| usize::try_from(retries).ok()),
+        target_idle_max: idle.and_then(|idle| usize::try_from(idle).ok()),
         resilience,
         request_body_max: reader.number("request_body_max", setting("request_body_max")),
         authorities_file: authorities_file.or_else(usual),
@@ -875,7 +881,17 @@ impl Resolver<'_> {
                 security.push_str(word);
             }
         }
+        let by = text("local_ip").and_then(|text| {
+            let address = text.parse().ok();
+            if address.is_none() {
+                self.wrong(format!(
+                    "`ingress.local_ip` is `{text}`, which is no address; it is told to targets after `by=` in `Forwarded`"
+                ));
+            }
+            address
+        });
         proxy::OwnHeaders {
+            by,
             client_ip: text("header_clientip"),
             request_id: text("header_requestid"),
             tls: text("header_tls")
@@ -1119,6 +1135,8 @@ mod tests {
             ("admin_access", "none"),
             ("admin_cs", "lost"),
             ("trusted_proxies", "10.0.0.0/8, here"),
+            ("local_ip", "eth0"),
+            ("upstream_idle_max", "many"),
             ("shutdown_wait", "-1s"),
         ] {
             written.settings.insert(name.into(), text.into());
@@ -1140,6 +1158,8 @@ mod tests {
             "`ingress.admin_access` is `none`; it must be `rw` or `ro`",
             "`ingress.admin_cs` is `lost`, which is no source of certificates",
             "`ingress.trusted_proxies` has `here`, which is no address or block",
+            "`ingress.local_ip` is `eth0`, which is no address",
+            "`ingress.upstream_idle_max` is `many`, which is no number",
             "`d` has no place",
             "two sources of certificates `a`",
             "`e` needs `hosts`",
@@ -1160,7 +1180,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 29, "{problems:#?}");
+        assert_eq!(problems.len(), 31, "{problems:#?}");
     }
 
     #[test]

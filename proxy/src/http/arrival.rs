@@ -202,7 +202,8 @@ impl Arrival {
             return;
         };
         let is_tls = accepted.stream.is_tls();
-        let Ok(mut socket) = Socket::new(accepted.stream, (peer, own), limits, replay) else {
+        let by = self.config.own_headers.by;
+        let Ok(mut socket) = Socket::new(accepted.stream, (peer, own), by, limits, replay) else {
             return;
         };
         if !socket.speaks_http2().await {

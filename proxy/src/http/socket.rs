@@ -3,7 +3,7 @@
 //! what the library answers to a bad request is put into our own words.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -213,12 +213,13 @@ impl Socket {
     pub(super) fn new(
         stream: Stream,
         (peer, own): (SocketAddr, SocketAddr),
+        by: Option<IpAddr>,
         limits: Limits,
         replay: Replay,
     ) -> io::Result<Socket> {
         let client = Client {
             peer,
-            hop: Hop::new(peer.ip(), own, stream.is_tls()),
+            hop: Hop::new(peer.ip(), own, by, stream.is_tls()),
             limits,
             stage: AtomicU8::new(FRESH),
             waiting: Mutex::default(),

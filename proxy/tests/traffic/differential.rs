@@ -795,6 +795,7 @@ async fn own_headers_and_the_log_of_requests_are_alike() {
                         request_id: Some("X-Request-Id".to_owned()),
                         tls: Some(("X-Secure".to_owned(), "yes".to_owned())),
                         transport_security: Some("max-age=60".to_owned()),
+                        by: Some([203, 0, 113, 9].into()),
                     },
                     access_log: Some(Arc::new(log)),
                     ..Config::default()

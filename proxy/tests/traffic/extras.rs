@@ -180,6 +180,7 @@ async fn headers_of_the_proxy_s_own_cannot_be_forged() {
             request_id: Some("X-Request-Id".to_owned()),
             tls: Some(("X-Secure".to_owned(), "yes".to_owned())),
             transport_security: Some("max-age=60; includeSubdomains".to_owned()),
+            by: Some([203, 0, 113, 9].into()),
         },
         ..Config::default()
     })
@@ -195,6 +196,10 @@ async fn headers_of_the_proxy_s_own_cannot_be_forged() {
         seen.head = seen.text();
         assert_eq!(seen.header("x-client"), ["127.0.0.1"]);
         assert!(seen.header("x-secure").is_empty(), "{}", seen.head);
+        assert_eq!(
+            seen.header("forwarded"),
+            ["for=127.0.0.1;proto=http;by=203.0.113.9"]
+        );
         ids.push(seen.header("x-request-id").concat());
     }
     assert!(ids[0] != ids[1] && ids[0].len() == 36, "{ids:?}");

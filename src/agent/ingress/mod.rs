@@ -170,6 +170,7 @@ pub(super) fn proxy_config(
         access_log,
         connections_max: limits.ingress,
         upstream_idle_max: limits.ingress_targets,
+        target_idle_max: ingress.target_idle_max.unwrap_or(usual.target_idle_max),
         strategy: match ingress.strategy {
             config::Strategy::RoundRobin => proxy::Strategy::RoundRobin,
             config::Strategy::Random => proxy::Strategy::Random,

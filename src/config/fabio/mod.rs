@@ -32,7 +32,7 @@ use std::{
 /// The longest file of properties, bytes.
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// Names of settings of the ingress, and the keys that they are set by.
-const SAME: [(&str, &str); 22] = [
+const SAME: [(&str, &str); 24] = [
     ("access_log", "log.access.format"),
     ("access_log_target", "log.access.target"),
     ("admin_access", "ui.access"),
@@ -43,6 +43,7 @@ const SAME: [(&str, &str); 22] = [
     ("header_tls", "proxy.header.tls"),
     ("header_tls_value", "proxy.header.tls.value"),
     ("host_globs", "glob.matching.disabled"),
+    ("local_ip", "proxy.localip"),
     ("matcher", "proxy.matcher"),
     ("no_route_status", "proxy.noroutestatus"),
     ("proxy_addr", "proxy.addr"),
@@ -55,10 +56,13 @@ const SAME: [(&str, &str); 22] = [
     ("sts_maxage", "proxy.header.sts.maxage"),
     ("sts_preload", "proxy.header.sts.preload"),
     ("sts_subdomains", "proxy.header.sts.subdomains"),
+    ("upstream_idle_max", "proxy.maxconn"),
 ];
 /// The least time between two questions for routes, and the longest that an answer may take.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
 const ASKED_MAX: Duration = Duration::from_secs(60);
+/// Idle connections to a target that are kept where `0` is written, as is published.
+const IDLE_USUAL: i64 = 2;
 /// How long a target may be silent where that is not to be bounded.
 const SILENCE_MAX: &str = "24h";
 
@@ -290,6 +294,8 @@ impl Resolver<'_> {
         }
         let has_globs = !settings.flag("glob.matching.disabled");
         own.insert("host_globs".to_owned(), has_globs.to_string());
+        own.insert("local_ip".to_owned(), self.filled("proxy.localip"));
+        own.insert("upstream_idle_max".to_owned(), self.idle_max());
         // The pool's own time is shorter than what targets usually allow, and better.
         if let Some(time) = settings.written("proxy.idleconntimeout") {
             own.insert("upstream_idle_timeout".to_owned(), time.to_owned());
@@ -340,15 +346,30 @@ impl Resolver<'_> {
         ingress
     }
 
+    /// A text with the templates in it filled in; nothing if they cannot be.
+    fn filled(&mut self, key: &str) -> String {
+        address::filled(self.settings.text(key)).unwrap_or_else(|reason| {
+            self.wrong(key, format!("`{key}`: {reason}"));
+            String::new()
+        })
+    }
+
+    /// How many idle connections to a target are kept, if that is set: none for less than 0.
+    fn idle_max(&self) -> String {
+        let Some(text) = self.settings.written("proxy.maxconn") else {
+            return String::new();
+        };
+        // What is no number was told before.
+        let most = match text.parse().unwrap_or_default() {
+            0 => IDLE_USUAL,
+            most => most.max(0),
+        };
+        most.to_string()
+    }
+
     /// The items of a structured value, with the templates in them filled in.
     fn items(&mut self, key: &str, first: &str) -> Vec<BTreeMap<String, String>> {
-        let text = match address::filled(self.settings.text(key)) {
-            Ok(text) => text,
-            Err(reason) => {
-                self.wrong(key, format!("`{key}`: {reason}"));
-                return Vec::new();
-            }
-        };
+        let text = self.filled(key);
         match pairs::items(&text) {
             Ok(items) => items.into_iter().map(|item| keyed(item, first)).collect(),
             Err(reason) => {

@@ -60,6 +60,10 @@ fn without_any_setting_it_is_as_published() {
     assert_eq!(ingress.shutdown, none);
     assert_eq!(ingress.timeouts.connect, Some(Duration::from_secs(30)));
     assert_eq!(ingress.timeouts.upstream_idle, None);
+    assert_eq!(
+        (ingress.target_idle_max, ingress.own_headers.by),
+        (None, None)
+    );
     let source = catalog(&standalone);
     assert_eq!(source.external.address, "http://localhost:8500");
     assert_eq!(source.external.consistency, Consistency::Consistent);
@@ -146,6 +150,36 @@ fn keys_are_obeyed() {
             "name=team;type=basic;file=/users",
             |s| s.ingress.auth["team"].file.display().to_string(),
             "/users",
+        ),
+        (
+            "proxy.maxconn",
+            "50",
+            |s| format!("{:?}", s.ingress.target_idle_max),
+            "Some(50)",
+        ),
+        (
+            "proxy.maxconn",
+            "0",
+            |s| format!("{:?}", s.ingress.target_idle_max),
+            "Some(2)",
+        ),
+        (
+            "proxy.maxconn",
+            "-1",
+            |s| format!("{:?}", s.ingress.target_idle_max),
+            "Some(0)",
+        ),
+        (
+            "proxy.localip",
+            "203.0.113.9",
+            |s| format!("{:?}", s.ingress.own_headers.by),
+            "Some(203.0.113.9)",
+        ),
+        (
+            "proxy.localip",
+            "{{ GetInterfaceIP \"lo\" }}",
+            |s| format!("{:?}", s.ingress.own_headers.by),
+            "Some(127.0.0.1)",
         ),
         (
             "proxy.strategy",

@@ -46,7 +46,9 @@ pub(in crate::http) async fn serve(
 ) -> Option<(Accepted, Replay)> {
     let number = poll_fn(|cx| Poll::Ready(local.entered(cx.waker().clone()))).await;
     let _entry = Entry::new(&local, number);
-    let hop = Hop::new(accepted.peer.ip(), accepted.own, accepted.stream.is_tls());
+    let by = local.config.own_headers.by;
+    let is_tls = accepted.stream.is_tls();
+    let hop = Hop::new(accepted.peer.ip(), accepted.own, by, is_tls);
     let bytes = std::mem::take(&mut accepted.first);
     let mut connection = Connection::new((local, number), Rc::new(hop), bytes, accepted);
     loop {

@@ -80,7 +80,8 @@ pub(in crate::http) async fn serve<L, F>(
     let Ok(mut connection) = server::handshake(Box::new(socket), Some(options())).await else {
         return;
     };
-    let hop = Rc::new(Hop::new(ends.peer.ip(), ends.own, ends.is_tls));
+    let by = local.config.own_headers.by;
+    let hop = Rc::new(Hop::new(ends.peer.ip(), ends.own, by, ends.is_tls));
     let open = Rc::new(Open {
         count: Cell::new(0),
         ended: Cell::new(Instant::now()),

@@ -110,6 +110,7 @@ impl Date {
 impl Local {
     pub(in crate::http) fn new(number: usize, config: Arc<Config>, handle: Handle) -> Local {
         let (idle_max, _) = idle_max(&config);
+        let target_idle_max = config.target_idle_max.div_ceil(config.threads.max(1));
         let own = Own::new(&config.own_headers, request::is_free);
         Local {
             number,
@@ -117,7 +118,10 @@ impl Local {
             // must have a bound.
             carries_plain: own.is_some() && config.is_plain() && config.response_timeout.is_some(),
             own: own.unwrap_or_default(),
-            pool: RefCell::new(Pool::new(idle_max, config.upstream_idle_timeout)),
+            pool: RefCell::new(Pool::new(
+                (idle_max, target_idle_max),
+                config.upstream_idle_timeout,
+            )),
             budget: Arc::new(Budget::new(&config)),
             config,
             handle,

@@ -16,6 +16,8 @@ pub(super) struct Pool {
     stacks: HashMap<u64, Stack>,
     count: usize,
     max: usize,
+    /// How many lead to the same upstream.
+    target_max: usize,
     idle_timeout: Duration,
 }
 
@@ -30,12 +32,13 @@ struct Idle {
 }
 
 impl Pool {
-    /// Room for so many connections, which may wait for so long.
-    pub(super) fn new(max: usize, idle_timeout: Duration) -> Pool {
+    /// Room for so many connections, all together and to each upstream, which may wait for so long.
+    pub(super) fn new((max, target_max): (usize, usize), idle_timeout: Duration) -> Pool {
         Pool {
             stacks: HashMap::new(),
             count: 0,
             max,
+            target_max,
             idle_timeout,
         }
     }
@@ -60,7 +63,7 @@ impl Pool {
 
     /// Keeps a connection, unless there is no room.
     pub(super) fn put(&mut self, upstream: &Arc<Upstream>, stream: TcpStream, now: Instant) {
-        if self.count >= self.max || upstream.is_closed() {
+        if self.count >= self.max || self.target_max == 0 || upstream.is_closed() {
             return;
         }
         let stack = self
@@ -70,8 +73,10 @@ impl Pool {
                 upstream: upstream.clone(),
                 connections: Vec::new(),
             });
-        stack.connections.push(Idle { stream, since: now });
-        self.count += 1;
+        if stack.connections.len() < self.target_max {
+            stack.connections.push(Idle { stream, since: now });
+            self.count += 1;
+        }
     }
 
     /// Closes what waited for too long, what the other end has closed, and everything to upstreams
@@ -129,7 +134,7 @@ mod tests {
     async fn the_last_one_is_taken_first_and_closed_ones_never() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream();
-        let mut pool = Pool::new(2, Duration::from_secs(4));
+        let mut pool = Pool::new((2, usize::MAX), Duration::from_secs(4));
         let now = Instant::now();
         let mut theirs = Vec::new();
         let mut ports = Vec::new();
@@ -161,10 +166,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_upstream_has_more_than_its_part() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let upstreams = [upstream(), upstream()];
+        let now = Instant::now();
+        for (most, expected) in [(0, 0), (1, 2), (2, 4), (9, 5)] {
+            let mut pool = Pool::new((5, most), Duration::from_secs(4));
+            let mut theirs = Vec::new();
+            for _ in 0..3 {
+                for upstream in &upstreams {
+                    let (ours, other) = pair(&listener).await;
+                    pool.put(upstream, ours, now);
+                    theirs.push(other);
+                }
+            }
+            assert_eq!(pool.count, expected, "{most}");
+        }
+    }
+
+    #[tokio::test]
     async fn what_leads_to_an_upstream_that_is_gone_is_not_kept() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = upstream();
-        let mut pool = Pool::new(2, Duration::from_secs(4));
+        let mut pool = Pool::new((2, usize::MAX), Duration::from_secs(4));
         let now = Instant::now();
         let mut cx = Context::from_waker(Waker::noop());
         pool.put(&upstream, pair(&listener).await.0, now);
