@@ -51,7 +51,7 @@ pub use drain::{OwnDrain, WrittenDrain};
 pub use external::{Consistency, External, ExternalTls, WrittenExternal};
 pub use fabio::{
     Announcement, AskedSource, CatalogSource, MetricsForm, MetricsListener, MetricsReceiver,
-    PageSource, PushedMetrics, RouteNames, RouteSource, Standalone,
+    PageSource, PushedMetrics, RouteNames, RouteSource, RoutesLog, Standalone,
 };
 pub use fetching::{ArtifactLimits, TemplateRules, WrittenFiles};
 pub use file::Problem;

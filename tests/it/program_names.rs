@@ -500,6 +500,13 @@ async fn as_the_ingress_it_takes_routes_from_a_server() {
     edge.answers("/two", "200 web /two").await;
     let said = edge.stop().await;
     assert_eq!(said.matches("routes stay as they are").count(), 1, "{said}");
+    for line in [
+        format!("routes: + route add web /one http://{target}/"),
+        format!("routes: - route add web /one http://{target}/"),
+        format!("routes: + route add web /two http://{target}/"),
+    ] {
+        assert_eq!(said.matches(&line).count(), 1, "{line}: {said}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

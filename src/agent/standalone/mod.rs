@@ -7,6 +7,7 @@
 
 mod announce;
 mod asked;
+mod changes;
 mod files;
 mod found;
 mod keys;
@@ -117,6 +118,7 @@ impl Standalone {
             prefix: prefix(&settings.routes),
             matching: settings.ingress.matching,
             hold: settings.ingress.resilience.hold,
+            log: settings.routes_log,
             aliases,
             routed: routed.clone(),
         };

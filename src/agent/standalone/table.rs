@@ -4,7 +4,11 @@ use super::super::data_plane::{
     hosts::Hosts,
     routes::{self, Built, Holding, Rules},
 };
-use super::found::{Found, Whole};
+use super::{
+    changes,
+    found::{Found, Whole},
+};
+use config::RoutesLog;
 use mesh::{
     model::RouteOverrides,
     view::{Change, View},
@@ -29,6 +33,8 @@ pub(super) struct Tables {
     pub(super) matching: Matching,
     /// How long requests wait for an instance of a route that has none.
     pub(super) hold: Duration,
+    /// What the log says of changes.
+    pub(super) log: RoutesLog,
     /// Told which names of services routes want for the ingress.
     pub(super) aliases: watch::Sender<BTreeSet<String>>,
     /// Canceled when the first table is in force.
@@ -54,7 +60,9 @@ impl Tables {
                 let (built, held) = self.build(whole.clone(), holding, &hosts).await;
                 holding = held;
                 hosts.want(built.names.clone());
+                let old = self.proxy.table();
                 self.put_in_force(built, &whole, &mut problems);
+                self.tell(old).await;
                 next = Instant::now() + began.elapsed().min(PAUSE_MAX);
             }
             let changed = async {
@@ -92,6 +100,20 @@ impl Tables {
             (built, held)
         });
         super::join(making).await
+    }
+
+    /// Writes into the log what is other than it was, on a thread that carries no traffic.
+    async fn tell(&self, old: Arc<Table>) {
+        if !tracing::enabled!(tracing::Level::INFO) {
+            return;
+        }
+        let (format, new) = (self.log, self.proxy.table());
+        let telling = tokio::task::spawn_blocking(move || {
+            for line in changes::lines(format, &old, &new) {
+                tracing::info!("routes: {line}");
+            }
+        });
+        super::join(telling).await;
     }
 
     fn put_in_force(&self, built: Built, whole: &Whole, problems: &mut BTreeSet<String>) {

@@ -90,7 +90,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log.access.format", Text, "common", Obeyed),
     key("log.access.target", Text, "", Obeyed),
     key("log.level", Text, "INFO", Obeyed),
-    key("log.routes.format", Text, "delta", ROUTES_LOG),
+    key("log.routes.format", Text, "delta", Obeyed),
     key("metrics.circonus.apiapp", Text, "fabio", NO_CIRCONUS),
     key("metrics.circonus.apikey", Text, "", NO_CIRCONUS),
     key("metrics.circonus.apiurl", Text, "", NO_CIRCONUS),
@@ -157,7 +157,8 @@ pub(super) const KEYS: &[Key] = &[
         Instead("connections to targets are probed as the system does by default"),
     ),
     key("proxy.localip", Text, "", Obeyed),
-    key("proxy.log.routes", Text, "", ROUTES_LOG),
+    // The older name of `log.routes.format`.
+    key("proxy.log.routes", Text, "", Obeyed),
     key("proxy.matcher", Text, "prefix", Obeyed),
     key("proxy.maxconn", Number, "10000", Obeyed),
     key("proxy.noroutestatus", Number, "404", Obeyed),
@@ -295,7 +296,6 @@ pub(super) const KEYS: &[Key] = &[
     key("ui.title", Text, "", Obeyed),
 ];
 
-const ROUTES_LOG: Role = Instead("changes of the table are seen at `/api/routes`, not in the log");
 const DEREGISTERED: Role =
     Instead("a minute after its last sign of life, Consul takes the service out");
 

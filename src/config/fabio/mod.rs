@@ -85,12 +85,25 @@ pub struct Standalone {
     pub metrics_bounds: Vec<Duration>,
     /// Metrics that are pushed, if any are.
     pub pushed: Option<PushedMetrics>,
+    /// What the log says of changes of the routing table.
+    pub routes_log: RoutesLog,
     /// What stands before all paths of the admin address but `/health`; empty for nothing.
     pub admin_path: String,
     /// The title of the admin page; empty for the usual one.
     pub title: String,
     /// Keys that are not acted on, with what happens instead.
     pub notes: Vec<String>,
+}
+
+/// What the log says when another routing table is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoutesLog {
+    /// Routes that came and went.
+    Delta,
+    /// All routes, in the language of routes.
+    All,
+    /// All routes by host and path, with the shares of their targets.
+    Detail,
 }
 
 /// A listener that shows metrics.
@@ -265,6 +278,7 @@ impl Resolver<'_> {
         self.check_sources(&ingress, &metrics);
         Some(Standalone {
             log_level: self.log_level(),
+            routes_log: self.routes_log(),
             routes: self.routes(admin, ingress.admin_tls.is_some()),
             ingress,
             metrics,
@@ -826,6 +840,26 @@ impl Resolver<'_> {
             return String::new();
         }
         path
+    }
+
+    /// What the log says of routes; the older name of the key counts where the newer is not set.
+    fn routes_log(&mut self) -> RoutesLog {
+        let keys = ["log.routes.format", "proxy.log.routes"];
+        let written = keys.iter().find_map(|key| {
+            let text = self.settings.written(key)?;
+            Some((*key, text))
+        });
+        match written {
+            None | Some((_, "delta")) => RoutesLog::Delta,
+            Some((_, "all")) => RoutesLog::All,
+            Some((_, "detail")) => RoutesLog::Detail,
+            Some((key, other)) => {
+                let message =
+                    format!("`{key}` is `{other}`; it must be `delta`, `detail` or `all`");
+                self.wrong(key, message);
+                RoutesLog::Delta
+            }
+        }
     }
 
     fn log_level(&mut self) -> String {

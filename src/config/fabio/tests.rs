@@ -482,6 +482,18 @@ fn keys_are_obeyed() {
             },
             "false true",
         ),
+        (
+            "log.routes.format",
+            "all",
+            |s| format!("{:?}", s.routes_log),
+            "All",
+        ),
+        (
+            "proxy.log.routes",
+            "detail",
+            |s| format!("{:?}", s.routes_log),
+            "Detail",
+        ),
         ("ui.path", "/fabio/", |s| s.admin_path.clone(), "/fabio"),
         ("ui.title", "edge 1", |s| s.title.clone(), "edge 1"),
     ];
