@@ -212,6 +212,14 @@ async fn the_ingress_alone_pushes_metrics_by_their_published_names() {
     for _ in 0..REQUESTS {
         assert_eq!(status("/old").await, 301);
     }
+    // Of calls of gRPC, one that goes nowhere ends as well.
+    for _ in 0..REQUESTS {
+        let call = http::client().post(edge.url_of("ingress", "/nowhere/Call"));
+        let call = call.header("content-type", "application/grpc");
+        let answer = call.header("te", "trailers").send().await;
+        let answer = answer.expect("an answer");
+        assert_eq!(answer.headers()["grpc-status"], "5");
+    }
     let port = target.port();
     let of_target = format!("edge.web._./web.127_0_0_1_{port}:");
     told(
@@ -220,6 +228,8 @@ async fn the_ingress_alone_pushes_metrics_by_their_published_names() {
             ("edge.requests.service.web:", "ms"),
             ("edge.http.status.code.200.service.web:", "ms"),
             ("edge.http.redirect.count.code.301:", "c"),
+            ("edge.grpc.requests:", "ms"),
+            ("edge.grpc.status.code.NotFound:", "ms"),
             (&of_target, "ms"),
         ],
     )
@@ -251,6 +261,9 @@ async fn the_ingress_alone_pushes_metrics_by_their_published_names() {
     for line in [
         format!("edge__http_status_count{{code=\"200\",service=\"web\"}} {REQUESTS}\n"),
         format!("edge__http_redirect_count{{code=\"301\"}} {REQUESTS}\n"),
+        format!("edge__grpc_requests_count {REQUESTS}\n"),
+        format!("edge__grpc_status_count{{code=\"NotFound\"}} {REQUESTS}\n"),
+        format!("trivet_ingress_grpc_calls_total{{status=\"NotFound\"}} {REQUESTS}\n"),
         "edge__requests_bucket{service=\"web\",le=\"0.005\"} ".to_owned(),
     ] {
         assert!(metrics.contains(&line), "{line}: {metrics}");

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::route::Calls;
+
 /// Redirects have statuses from this one, and so many.
 const REDIRECTS: (u16, usize) = (300, 100);
 
@@ -49,6 +51,8 @@ pub(super) struct Counters {
     redirects: [AtomicU64; REDIRECTS.1],
     /// WebSockets that are open.
     pub(super) sockets: AtomicU64,
+    /// Calls of gRPC that have ended.
+    pub(super) calls: Calls,
 }
 
 impl Default for Counters {
@@ -60,6 +64,7 @@ impl Default for Counters {
             grpc: Wires::default(),
             redirects: [const { AtomicU64::new(0) }; REDIRECTS.1],
             sockets: AtomicU64::new(0),
+            calls: Calls::default(),
         }
     }
 }

@@ -15,7 +15,9 @@ use tokio::time::Instant;
 use super::Error;
 use super::counters::{self, Counters, PublishedFigure};
 use crate::config::{Config, Listener, Strategy};
-use crate::route::{Choice, Explanation, Facts, RequestPath, Table, Upstream, counter};
+use crate::route::{
+    Choice, Explanation, Facts, PublishedCalls, RequestPath, Table, Upstream, counter,
+};
 
 /// Access to the routing table of a running proxy; cheap to clone.
 #[derive(Clone, Debug)]
@@ -316,19 +318,26 @@ impl Handle {
     pub fn metrics(&self) -> String {
         let unrouted = self.shared.counters.unrouted.load(Ordering::Relaxed);
         let name = "trivet_ingress_unrouted_total";
-        self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted)
+        let calls = self.published_calls().metrics();
+        self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted) + &calls
     }
 
     /// The same under names that are published elsewhere, each after `prefix`, with answers sorted
     /// by these times.
     pub fn published_metrics(&self, prefix: &str, bounds: &[Duration]) -> String {
         let own = counters::text(prefix, &self.published_figures());
-        self.table().published_metrics(prefix, bounds) + &own
+        let calls = self.published_calls().published_metrics(prefix, bounds);
+        self.table().published_metrics(prefix, bounds) + &own + &calls
     }
 
     /// What is counted of the proxy as a whole, under such names.
     pub fn published_figures(&self) -> Vec<PublishedFigure> {
         self.shared.counters.published()
+    }
+
+    /// Calls of gRPC since the start.
+    pub fn published_calls(&self) -> PublishedCalls {
+        self.shared.counters.calls.read()
     }
 
     /// Where that is counted.

@@ -43,7 +43,7 @@ use super::waiting::Queued;
 use crate::config::Config;
 use crate::headers::{self, Hop, Incoming, Told};
 use crate::log::{AccessLog, Entry, UpstreamEntry};
-use crate::route::{self, Facts, Outcome, RequestPath, Scheme, Target};
+use crate::route::{self, CallEnd, CallStatus, Facts, Outcome, RequestPath, Scheme, Target};
 
 /// The decisions of the proxy; the library carries them out.
 pub(super) struct Service {
@@ -114,6 +114,8 @@ pub(super) struct Request {
     encoder: Option<Encoder>,
     /// It became a WebSocket.
     socket: Option<OpenSocket>,
+    /// What the trailers of a call of gRPC say.
+    call: Option<CallStatus>,
 }
 
 impl Service {
@@ -175,6 +177,24 @@ impl Service {
                 meter.retried(self.thread);
             }
         }
+    }
+
+    /// Counts a call of gRPC that has ended.
+    fn count_call(&self, session: &Session, error: Option<&Error>, cx: &Request) {
+        let answer = session.response_written();
+        let told = answer.and_then(|answer| answer.headers.get(GRPC_STATUS));
+        let told = told.map(|status| CallStatus::told(status.as_bytes()));
+        let status = cx.call.or(told).unwrap_or_else(|| {
+            let end = match error.map(Error::esource) {
+                None => CallEnd::Whole,
+                Some(ErrorSource::Downstream) => CallEnd::Left,
+                Some(_) => CallEnd::Failed,
+            };
+            CallStatus::guessed(answer.map(|answer| answer.status.as_u16()), end)
+        });
+        let took = cx.began.map(|began| began.elapsed()).unwrap_or_default();
+        let calls = &self.handle.counters().calls;
+        calls.ended(self.thread, status, took);
     }
 
     /// Notes that the target of a request failed it.
@@ -434,10 +454,20 @@ const GRPC_HOST: &str = "dsthost";
 
 /// What calls are of.
 const GRPC: &[u8] = b"application/grpc";
+/// How a call ended, in a trailer, or in the head of an answer that has nothing else.
+const GRPC_STATUS: &str = "grpc-status";
 
 fn is_grpc(header: &RequestHeader) -> bool {
     let content = header.headers.get(CONTENT_TYPE);
     content.is_some_and(|content| content.as_bytes().starts_with(GRPC))
+}
+
+/// Whether it is a call whose status stands where others can see it: that of a browser's dialect is
+/// in the body.
+fn is_counted_call(header: &RequestHeader) -> bool {
+    let content = header.headers.get(CONTENT_TYPE);
+    let rest = content.and_then(|content| content.as_bytes().strip_prefix(GRPC));
+    rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
 }
 
 /// Answers a call of gRPC that goes to no target: its status stands in headers of its own.
@@ -456,7 +486,7 @@ async fn answer_call(session: &mut Session, status: StatusCode) -> Result<()> {
     };
     let mut response = ResponseHeader::build(StatusCode::OK, Some(3))?;
     response.insert_header(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))?;
-    response.insert_header("grpc-status", code)?;
+    response.insert_header(GRPC_STATUS, code)?;
     response.insert_header("grpc-message", message)?;
     // A stream that ends while the client still sends looks like one that was broken off.
     let rest = session.as_downstream_mut().drain_request_body();
@@ -978,10 +1008,24 @@ impl ProxyHttp for Service {
         Ok(None)
     }
 
+    async fn response_trailer_filter(
+        &self,
+        _session: &mut Session,
+        trailers: &mut HeaderMap,
+        cx: &mut Request,
+    ) -> Result<Option<Bytes>> {
+        let told = trailers.get(GRPC_STATUS);
+        cx.call = told.map(|status| CallStatus::told(status.as_bytes()));
+        Ok(None)
+    }
+
     async fn logging(&self, session: &mut Session, error: Option<&Error>, cx: &mut Request) {
         let answer = session.response_written().map(|answer| answer.status);
         if let (None, Some(status), Some(_)) = (error, answer, cx.since) {
             self.count(cx, Outcome::Status(status.as_u16()), false);
+        }
+        if is_counted_call(session.req_header()) {
+            self.count_call(session, error, cx);
         }
         if let Some(log) = &self.config.access_log {
             note(log, session, cx);

@@ -6,6 +6,7 @@
 //! rebuilt from the one before it.
 
 mod access;
+mod calls;
 mod definition;
 mod explain;
 mod glob;
@@ -35,6 +36,8 @@ mod view;
 mod weight;
 
 pub use access::{Access, Block};
+pub(crate) use calls::{CallEnd, CallStatus, Calls};
+pub use calls::{PUBLISHED_STATUS, PublishedCalls};
 pub use definition::{
     Add, Command, Definition, Delete, Destination, Hold, Options, Part, ProxyHeader, Rewrite, Rule,
     Source, Split, Traits, Weigh, Weight, names, place,

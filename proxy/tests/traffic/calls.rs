@@ -170,6 +170,25 @@ async fn calls_go_on_with_their_messages_and_trailers() {
         .insert("dsthost", "other.io".parse().unwrap());
     let (_, text, _) = ask(&mut client, named, &["x"]).await;
     assert_eq!(text, "x");
+    called(&proxy, &[("NotFound", 1), ("OK", 4)]).await;
+}
+
+/// Waits until so many calls have ended with each status, and none with another one.
+async fn called(proxy: &Running, expected: &[(&str, u64)]) {
+    let all: u64 = expected.iter().map(|(_, count)| count).sum();
+    let counted = async {
+        loop {
+            let calls = proxy.handle.published_calls();
+            if calls.times.values().sum::<u64>() >= all {
+                return calls;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let counted = tokio::time::timeout(std::time::Duration::from_secs(60), counted).await;
+    let statuses = counted.expect("they are counted").statuses.into_iter();
+    let seen: Vec<(&str, u64)> = statuses.map(|(name, spent)| (name, spent.count)).collect();
+    assert_eq!(seen, expected);
 }
 
 #[tokio::test]
@@ -190,6 +209,8 @@ async fn calls_that_go_nowhere_have_a_status_of_their_own() {
         assert_eq!(head.status(), 200, "{path}");
         assert_eq!(head.headers()["grpc-status"], status, "{path}");
     }
+    let statuses = [("NotFound", 1), ("PermissionDenied", 1), ("Unavailable", 1)];
+    called(&proxy, &statuses).await;
 }
 
 /// Requests without a body go the short way, and others that of the library.

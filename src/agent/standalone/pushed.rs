@@ -3,7 +3,7 @@
 
 use super::super::pushing::{Place, Way, turns};
 use config::{MetricsForm, PushedMetrics};
-use proxy::route::{PublishedTally, Spent};
+use proxy::route::{PUBLISHED_STATUS, PublishedCalls, PublishedTally, Spent};
 use std::{collections::BTreeMap, future::Future, time::Duration};
 use sys::clock;
 use telemetry::happened::{Happened, Told, datagrams, graphite};
@@ -60,6 +60,8 @@ struct Looks {
     targets: PublishedTally,
     /// The sums of the last look, by name and status.
     sums: BTreeMap<(&'static str, Option<u16>), u64>,
+    /// Calls of gRPC until then.
+    calls: PublishedCalls,
 }
 
 /// A figure with its published name and labels.
@@ -125,6 +127,9 @@ impl Looks {
                 happened: Happened::Spent(spent.count, total),
             }
         }));
+        let calls = proxy.published_calls();
+        figures.extend(called(calls.since(&self.calls)));
+        self.calls = calls;
         for figure in proxy.published_figures() {
             let happened = if figure.is_level {
                 Happened::Level(figure.value)
@@ -142,6 +147,27 @@ impl Looks {
         }
         figures
     }
+}
+
+/// What calls of gRPC are told by.
+fn called(calls: PublishedCalls) -> Vec<Figure> {
+    let mut figures = Vec::new();
+    if !calls.times.is_empty() {
+        figures.push(Figure {
+            name: "grpc.requests",
+            labels: Vec::new(),
+            happened: Happened::Took(calls.times),
+        });
+    }
+    for (status, spent) in calls.statuses {
+        let total = Duration::from_micros(spent.total_us);
+        figures.extend(PUBLISHED_STATUS.map(|name| Figure {
+            name,
+            labels: vec![("code", status.to_owned())],
+            happened: Happened::Spent(spent.count, total),
+        }));
+    }
+    figures
 }
 
 impl Figure {
@@ -231,6 +257,12 @@ mod tests {
                 &[("code", "200"), ("service", "web")],
                 "edge.http.status.code.200.service.web",
                 "code=200 fabio-service=web",
+            ),
+            (
+                "grpc.status",
+                &[("code", "NotFound")],
+                "edge.grpc.status.code.NotFound",
+                "code=NotFound",
             ),
             (
                 "http.redirect.count",
