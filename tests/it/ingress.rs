@@ -119,6 +119,35 @@ async fn listeners_and_certificates_change_while_connections_stay() {
     assert_eq!(ask(&mut kept, "a.io").await, "HTTP/1.1 410 Gone");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_that_has_ended_is_told_to_operators() {
+    let mut wanted = rcgen::CertificateParams::new(["old.io".to_owned()]).expect("a name");
+    wanted.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2001, 3, 1);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let made = wanted.self_signed(&key).expect("a certificate");
+    let directory = tempfile::tempdir().expect("a directory");
+    let pem = directory.path().join("old.pem");
+    std::fs::write(&pem, made.pem() + &key.serialize_pem()).expect("a file");
+    let block = format!(
+        "ingress {{\n  listener \"127.0.0.1:0\" {{ cs = \"own\" }}\n  certificates \"own\" {{\n    type = \"path\"\n    cert = \"{}\"\n  }}\n}}",
+        directory.path().display()
+    );
+    let agent = Agent::start_with(Mode::Durable, &block).await;
+    let sentence = "the certificate `old.pem` of the source `own`, for `old.io`, ended on Thu, 01 Mar 2001 00:00:00 GMT";
+    let problems = http::get(&agent.url("ingress_admin", "/api/problems")).await;
+    assert_eq!(problems, json!([sentence]));
+    let metrics = agent.url("ingress_admin", "/metrics");
+    let (_, metrics) = http::send(Method::GET, &metrics, None).await;
+    let line = "trivet_ingress_certificate_expiry_timestamp_seconds{source=\"own\",certificate=\"old.pem\",host=\"old.io\"} 983404800\n";
+    assert!(metrics.contains(line), "{metrics}");
+    eventually("a word in the log", async || {
+        let said = agent.said();
+        said.contains(sentence).then_some(()).ok_or(said)
+    })
+    .await;
+}
+
 /// What the ingress answers.
 async fn answered(agent: &Agent, path: &str) -> Result<String, String> {
     let answer = http::client().get(agent.url("ingress", path)).send().await;

@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
@@ -14,6 +14,8 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::counters::{self, Counters, PublishedFigure};
+use super::expiry;
+use crate::certs::Store;
 use crate::config::{Config, Listener, Strategy};
 use crate::route::{
     Choice, Explanation, Facts, PublishedCalls, RequestPath, Table, Upstream, counter,
@@ -49,6 +51,8 @@ struct Shared {
     no_route_page: ArcSwap<Bytes>,
     /// Definitions that were left out of the table.
     problems: ArcSwap<Vec<String>>,
+    /// Sources of certificates by name.
+    certificates: ArcSwap<Vec<expiry::Named>>,
     counters: Counters,
     /// The proxy stops soon: connections are to end with the answer that they carry.
     is_leaving: AtomicBool,
@@ -135,6 +139,7 @@ impl Handle {
             swapped: Notify::new(),
             no_route_page: ArcSwap::default(),
             problems: ArcSwap::default(),
+            certificates: ArcSwap::default(),
             counters: Counters::default(),
             is_leaving: AtomicBool::new(false),
             changes,
@@ -203,6 +208,19 @@ impl Handle {
     /// Definitions that were left out of the table.
     pub fn problems(&self) -> Arc<Vec<String>> {
         self.shared.problems.load_full()
+    }
+
+    /// Says which sources of certificates are in use, by name: their ends are told.
+    pub fn set_certificates(&self, sources: Vec<(String, Arc<Store>)>) {
+        self.shared.certificates.store(Arc::new(sources));
+    }
+
+    /// Certificates that end soon or have ended, a sentence each; the sentence stays the same until
+    /// the end.
+    pub fn certificate_problems(&self) -> Vec<String> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.map_or(0, |now| i64::try_from(now.as_secs()).unwrap_or(i64::MAX));
+        expiry::warnings(&self.shared.certificates.load(), now)
     }
 
     /// The table that is in force.
@@ -319,7 +337,8 @@ impl Handle {
         let unrouted = self.shared.counters.unrouted.load(Ordering::Relaxed);
         let name = "trivet_ingress_unrouted_total";
         let calls = self.published_calls().metrics();
-        self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted) + &calls
+        let ends = expiry::metrics(&self.shared.certificates.load());
+        self.table().metrics(self.now_ms()) + &counter(name, UNROUTED, unrouted) + &calls + &ends
     }
 
     /// The same under names that are published elsewhere, each after `prefix`, with answers sorted

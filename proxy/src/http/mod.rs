@@ -4,6 +4,7 @@ mod arrival;
 mod body;
 mod compress;
 mod counters;
+mod expiry;
 mod fast;
 mod frames;
 mod handle;

@@ -107,7 +107,7 @@ fn labels(who: &Who) -> String {
     labels
 }
 
-pub(super) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
+pub(crate) fn head(out: &mut String, name: &str, kind: &str, help: &str) -> std::fmt::Result {
     writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}")
 }
 

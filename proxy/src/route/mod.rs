@@ -50,6 +50,7 @@ pub use histogram::Histogram;
 pub(crate) use limits::Limits;
 pub use meter::{BOUNDS_MS, Meter, OUTCOME_NAMES, Outcome, Reading, Spent};
 pub(crate) use metrics::counter;
+pub(crate) use metrics::head;
 pub use metrics::{Who, quoted, who};
 pub use path::RequestPath;
 pub use paths::PathMatcher;

@@ -3,6 +3,7 @@
 mod acme;
 pub(super) mod aliases;
 mod certificates;
+mod expiry;
 mod requests_log;
 #[cfg(test)]
 mod served;
@@ -261,7 +262,7 @@ impl Drop for Running {
 impl Reloads {
     /// Keeps the certificates of a running ingress fresh from now on.
     pub(super) fn new(proxy: proxy::Handle, sources: Sources, admin: Option<Rules>) -> Self {
-        let refreshing = refresh(&sources);
+        let refreshing = refresh(&sources, &proxy);
         let running = Running {
             sources,
             refreshing,
@@ -305,7 +306,7 @@ impl Reloads {
                 Err(error) => tracing::error!(%error, "a listener of the ingress is not there"),
             }
         }
-        let refreshing = refresh(&sources);
+        let refreshing = refresh(&sources, &self.proxy);
         *running = Running {
             sources,
             refreshing,
@@ -313,7 +314,10 @@ impl Reloads {
     }
 }
 
-fn refresh(sources: &Sources) -> Vec<tokio::task::AbortHandle> {
+fn refresh(sources: &Sources, proxy: &proxy::Handle) -> Vec<tokio::task::AbortHandle> {
+    let stores = sources.by_name.iter();
+    let stores = stores.map(|(name, source)| (name.clone(), Arc::clone(&source.store)));
+    proxy.set_certificates(stores.collect());
     let spawn = |(name, source): (&String, &Source)| {
         if let CertificatePlace::Acme(_) = source.settings.place {
             let issuer = source.issuer(name, &sources.data_dir, &sources.challenges);
@@ -328,7 +332,8 @@ fn refresh(sources: &Sources) -> Vec<tokio::task::AbortHandle> {
     };
     let certificates = sources.by_name.iter().filter_map(spawn);
     let users = tokio::spawn(sources.users.clone().keep_fresh()).abort_handle();
-    certificates.chain([users]).collect()
+    let ends = tokio::spawn(expiry::watch(proxy.clone())).abort_handle();
+    certificates.chain([users, ends]).collect()
 }
 
 /// The address that stands for the whole ingress.

@@ -297,12 +297,15 @@ async fn config(State(admin): State<Admin>, RawQuery(query): RawQuery) -> Result
     encode(query.as_deref(), &admin.shared.config)
 }
 
-/// Definitions that were left out of the table, each with the reason.
+/// Definitions that were left out of the table, each with the reason, and certificates that end.
 async fn problems(
     State(admin): State<Admin>,
     RawQuery(query): RawQuery,
 ) -> Result<Response, Error> {
-    encode(query.as_deref(), &*admin.proxy()?.problems())
+    let proxy = admin.proxy()?;
+    let mut problems = Vec::clone(&proxy.problems());
+    problems.extend(proxy.certificate_problems());
+    encode(query.as_deref(), &problems)
 }
 
 /// The places of the operator's texts: empty for the one without a path.
@@ -373,7 +376,7 @@ async fn table_page(State(admin): State<Admin>) -> Result<Html<String>, Error> {
     let shared = &admin.shared;
     let page = page::render(
         &proxy.table().rows(),
-        &proxy.problems(),
+        (&proxy.problems(), &proxy.certificate_problems()),
         (&shared.title, shared.ui_port.is_some()),
     );
     Ok(Html(page))

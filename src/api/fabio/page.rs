@@ -61,11 +61,11 @@ setInterval(renew, 2000);
 
 const TO_UI: &str = "<p><a href=\"/ui\">With live counts, in the web UI</a></p>\n";
 
-/// The page of a table, and of the definitions that were left out of it. An empty title stands for
-/// the usual one.
+/// The page of a table, of the definitions that were left out of it, and of certificates that end.
+/// An empty title stands for the usual one.
 pub(super) fn render(
     rows: &[RouteRow],
-    problems: &[String],
+    (problems, certificates): (&[String], &[String]),
     (title, has_ui): (&str, bool),
 ) -> String {
     let mut page = String::from(HEAD);
@@ -82,11 +82,16 @@ pub(super) fn render(
     }
     page.push_str(FILTER);
     page.push_str("<div id=\"live\">\n");
-    if !problems.is_empty() {
-        page.push_str("<div class=\"bad\"><b>Left out</b><ul>\n");
-        for problem in problems {
+    for (title, sentences) in [("Left out", problems), ("Certificates", certificates)] {
+        if sentences.is_empty() {
+            continue;
+        }
+        page.push_str("<div class=\"bad\"><b>");
+        page.push_str(title);
+        page.push_str("</b><ul>\n");
+        for sentence in sentences {
             page.push_str("<li>");
-            escape(&mut page, problem);
+            escape(&mut page, sentence);
             page.push_str("</li>\n");
         }
         page.push_str("</ul></div>\n");

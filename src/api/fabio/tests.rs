@@ -107,6 +107,33 @@ async fn the_page_escapes_what_services_say() {
 }
 
 #[tokio::test]
+async fn a_certificate_that_ends_is_told_where_problems_are() {
+    let fixture = Fixture::start().await;
+    let mut wanted = rcgen::CertificateParams::new(["web.io".to_owned()]).unwrap();
+    wanted.not_before = rcgen::date_time_ymd(2001, 1, 1);
+    wanted.not_after = rcgen::date_time_ymd(2001, 3, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let store = proxy::certs::Store::default();
+    let unusable = store.replace(vec![proxy::certs::Pair {
+        name: "<web>.pem".into(),
+        chain: wanted.self_signed(&key).unwrap().pem().into_bytes(),
+        key: key.serialize_pem().into_bytes(),
+    }]);
+    assert_eq!(unusable, []);
+    let source = ("own".to_owned(), Arc::new(store));
+    fixture.proxy.set_certificates(vec![source]);
+    let sentence = "the certificate `<web>.pem` of the source `own`, for `web.io`, ended on Thu, 01 Mar 2001 00:00:00 GMT";
+    let problems = get(&fixture, "/api/problems").await.json();
+    assert_eq!(problems, json!([sentence]));
+    let page = get(&fixture, "/routes").await.body;
+    let shown = "<b>Certificates</b><ul>\n<li>the certificate `&lt;web&gt;.pem` of";
+    assert!(page.contains(shown), "{page}");
+    let metrics = get(&fixture, "/metrics").await.body;
+    let line = "trivet_ingress_certificate_expiry_timestamp_seconds{source=\"own\",certificate=\"<web>.pem\",host=\"web.io\"} 983404800\n";
+    assert!(metrics.contains(line), "{metrics}");
+}
+
+#[tokio::test]
 async fn texts_at_paths_are_keys() {
     let fixture = Fixture::start().await;
     assert_eq!(get(&fixture, "/api/paths").await.body, "null");
