@@ -16,5 +16,5 @@ pub mod route;
 mod tcp;
 
 pub use config::{Announced, Config, Library, Listener, OwnHeaders, Protocol, Strategy};
-pub use http::{Drained, Error, Handle, Listening, Pending, Proxy, PublishedFigure};
+pub use http::{Drained, Error, ErrorPages, Handle, Listening, Pending, Proxy, PublishedFigure};
 pub use log::AccessLog;

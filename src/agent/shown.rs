@@ -1,7 +1,7 @@
 //! The agent's configuration as the jobs API shows it, under the names that its clients know.
 
 use super::{cluster::http_address, listeners::Listeners};
-use config::{CertificatePlace, Config, Ingress, RpcSecurity, Strategy};
+use config::{CertificatePlace, Config, Ingress, PagePlace, RpcSecurity, Strategy};
 use jobs::wire::API_VERSION;
 use proxy::route::PathMatcher;
 use serde_json::{Map, Value, json};
@@ -152,6 +152,10 @@ pub(super) fn ingress(ingress: Option<&Ingress>) -> Value {
         },
         "HostGlobs": ingress.matching.has_host_globs,
         "NoRouteStatus": ingress.no_route_status,
+        "ErrorPages": ingress.error_pages.as_ref().map(|place| match place {
+            PagePlace::Directory(directory) => directory.display().to_string(),
+            PagePlace::Keys(url) => without_secrets(url),
+        }),
         "ConnectTimeout": seconds(ingress.timeouts.connect),
         "ResponseTimeout": seconds(ingress.timeouts.response),
         "UpstreamIdleTimeout": seconds(ingress.timeouts.upstream_idle),

@@ -46,13 +46,14 @@ pub struct WrittenIngress {
 
 impl WrittenIngress {
     /// Settings of the block that are a text, a number or a flag.
-    pub(super) const SETTINGS: [&'static str; 44] = [
+    pub(super) const SETTINGS: [&'static str; 45] = [
         "strategy",
         "matcher",
         "host_globs",
         "proxy_addr",
         "proxy_cs",
         "no_route_status",
+        "error_pages",
         "connect_timeout",
         "response_timeout",
         "upstream_idle_timeout",
@@ -160,6 +161,8 @@ pub struct Ingress {
     pub matching: Matching,
     /// The status of the answer to a request without a route.
     pub no_route_status: u16,
+    /// Where pages for answers of the ingress itself come from.
+    pub error_pages: Option<PagePlace>,
     /// What replaces the defaults of the proxy.
     pub timeouts: Timeouts,
     /// How it ends.
@@ -317,6 +320,15 @@ pub enum CertificatePlace {
     Acme(Authority),
 }
 
+/// The place that pages come from, by their names: `503.html`, `5xx.html`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PagePlace {
+    /// Files of a directory.
+    Directory(PathBuf),
+    /// Keys of a key-value store: a URL of its API.
+    Keys(String),
+}
+
 /// An authority that issues certificates by ACME.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
@@ -451,6 +463,7 @@ pub(super) fn resolve(
             has_host_globs,
         },
         no_route_status,
+        error_pages: reader.pages(setting("error_pages")),
         timeouts,
         shutdown,
         retries: retries.and_then(|retries| usize::try_from(retries).ok()),
@@ -862,6 +875,25 @@ impl Resolver<'_> {
         schemes
     }
 
+    fn pages(&mut self, text: Option<&str>) -> Option<PagePlace> {
+        let text = text.filter(|text| !text.is_empty())?;
+        if text.starts_with('/') {
+            return Some(PagePlace::Directory(text.into()));
+        }
+        let url = url::Url::parse(text).ok();
+        let is_url = |url: &url::Url| {
+            matches!(url.scheme(), "http" | "https") && url.path().starts_with("/v1/kv/")
+        };
+        if url.as_ref().is_some_and(is_url) {
+            return Some(PagePlace::Keys(text.to_owned()));
+        }
+        self.wrong(
+            "`ingress.error_pages` is no place of pages: write a directory (/etc/pages), or the URL of keys \
+             (http://HOST:PORT/v1/kv/PREFIX)",
+        );
+        None
+    }
+
     fn own_headers<'s>(&mut self, setting: &impl Fn(&str) -> Option<&'s str>) -> proxy::OwnHeaders {
         let text = |name: &str| {
             setting(name)
@@ -1136,6 +1168,7 @@ mod tests {
             ("admin_cs", "lost"),
             ("trusted_proxies", "10.0.0.0/8, here"),
             ("local_ip", "eth0"),
+            ("error_pages", "http://h/pages"),
             ("upstream_idle_max", "many"),
             ("shutdown_wait", "-1s"),
         ] {
@@ -1159,6 +1192,7 @@ mod tests {
             "`ingress.admin_cs` is `lost`, which is no source of certificates",
             "`ingress.trusted_proxies` has `here`, which is no address or block",
             "`ingress.local_ip` is `eth0`, which is no address",
+            "`ingress.error_pages` is no place of pages",
             "`ingress.upstream_idle_max` is `many`, which is no number",
             "`d` has no place",
             "two sources of certificates `a`",
@@ -1180,7 +1214,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 31, "{problems:#?}");
+        assert_eq!(problems.len(), 32, "{problems:#?}");
     }
 
     #[test]
@@ -1216,6 +1250,22 @@ mod tests {
                 "{part}: {problems:?}"
             );
         }
+    }
+
+    #[test]
+    fn pages_are_files_or_keys() {
+        let of = |text: &str| {
+            let mut written = WrittenIngress::default();
+            written.settings.insert("error_pages".into(), text.into());
+            let (ingress, problems) = resolved(&written);
+            assert_eq!(problems, Vec::<String>::new());
+            ingress.error_pages
+        };
+        assert_eq!(of(""), None);
+        let directory = PagePlace::Directory("/etc/pages".into());
+        assert_eq!(of("/etc/pages"), Some(directory));
+        let url = "http://127.0.0.1:8500/v1/kv/pages?token=t";
+        assert_eq!(of(url), Some(PagePlace::Keys(url.into())));
     }
 
     #[test]

@@ -57,7 +57,7 @@ pub use fetching::{ArtifactLimits, TemplateRules, WrittenFiles};
 pub use file::Problem;
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,
-    IngressLog, ListenerTls, Shutdown, Strategy, Timeouts, WrittenIngress,
+    IngressLog, ListenerTls, PagePlace, Shutdown, Strategy, Timeouts, WrittenIngress,
 };
 pub use limits::Connections;
 pub use logs::{LogFile, Logs, SystemLog, WrittenLogs};

@@ -148,6 +148,43 @@ async fn a_certificate_that_has_ended_is_told_to_operators() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_the_ingress_come_from_a_directory_or_from_keys() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |page: &str| {
+        let file = directory.path().join("new");
+        std::fs::write(&file, page).expect("a file");
+        std::fs::rename(&file, directory.path().join("4xx.html")).expect("a file");
+    };
+    write("<p>lost</p>");
+    let place = directory.path().display().to_string();
+    let block = format!("ingress {{\n  error_pages = \"{place}\"\n}}");
+    let agent = Agent::start_with(Mode::Durable, &block).await;
+    let page = async |expected: &str| {
+        eventually(expected, async || {
+            let url = agent.url("ingress", "/nowhere");
+            let (status, page) = http::send(Method::GET, &url, None).await;
+            assert_eq!(status, StatusCode::NOT_FOUND);
+            (page == expected).then_some(()).ok_or(page)
+        })
+        .await;
+    };
+    page("<p>lost</p>").await;
+    write("<p>gone</p>");
+    page("<p>gone</p>").await;
+    // From the agent's own store, where there is no key yet.
+    let keys = agent.url("catalog", "/v1/kv/pages");
+    let file = agent.dir().join("agent.hcl");
+    let text = std::fs::read_to_string(&file).expect("a configuration");
+    std::fs::write(&file, text.replace(&place, &keys)).expect("a configuration");
+    kill(agent.pid(), Signal::SIGHUP).expect("the agent runs");
+    page("").await;
+    let put = http::client().put(format!("{keys}/404.html"));
+    let put = put.body("<p>by key</p>").send().await.expect("an answer");
+    assert_eq!(put.status(), StatusCode::OK);
+    page("<p>by key</p>").await;
+}
+
 /// What the ingress answers.
 async fn answered(agent: &Agent, path: &str) -> Result<String, String> {
     let answer = http::client().get(agent.url("ingress", path)).send().await;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ::http::StatusCode;
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::counters::{self, Counters, PublishedFigure};
 use super::expiry;
+use super::pages::ErrorPages;
 use crate::certs::Store;
 use crate::config::{Config, Listener, Strategy};
 use crate::route::{
@@ -49,6 +51,8 @@ struct Shared {
     swapped: Notify,
     /// The body of the answer to a request without a route; empty for none.
     no_route_page: ArcSwap<Bytes>,
+    /// Pages of answers of the proxy's own.
+    error_pages: ArcSwap<ErrorPages>,
     /// Definitions that were left out of the table.
     problems: ArcSwap<Vec<String>>,
     /// Sources of certificates by name.
@@ -138,6 +142,7 @@ impl Handle {
             started: Instant::now(),
             swapped: Notify::new(),
             no_route_page: ArcSwap::default(),
+            error_pages: ArcSwap::default(),
             problems: ArcSwap::default(),
             certificates: ArcSwap::default(),
             counters: Counters::default(),
@@ -198,6 +203,17 @@ impl Handle {
     /// The page for requests without a route.
     pub(super) fn no_route_page(&self) -> Arc<Bytes> {
         self.shared.no_route_page.load_full()
+    }
+
+    /// Sets the HTML pages of answers of the proxy's own. That for requests without a route comes
+    /// before them.
+    pub fn set_error_pages(&self, pages: ErrorPages) {
+        self.shared.error_pages.store(Arc::new(pages));
+    }
+
+    /// The page of an answer of the proxy's own.
+    pub(super) fn error_page(&self, status: StatusCode) -> Option<Bytes> {
+        self.shared.error_pages.load().get(status).cloned()
     }
 
     /// Says which definitions were left out of the table, each with the reason.

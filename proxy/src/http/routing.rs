@@ -304,6 +304,9 @@ pub(super) fn refusal(config: &Config, refused: &Refused) -> StatusCode {
     }
 }
 
+/// What pages of the proxy's own are.
+pub(super) const HTML: &str = "text/html; charset=utf-8";
+
 /// Whether an answer of the proxy's own says when to come again.
 pub(super) fn comes_again(status: StatusCode) -> bool {
     matches!(

@@ -37,7 +37,7 @@ use super::handle::{Handle, OpenSocket};
 use super::head;
 use super::lease::{Lease, Refused};
 use super::rescue::{self, Budget, Wait};
-use super::routing::{self, Criteria, Failure, Tried};
+use super::routing::{self, Criteria, Failure, HTML, Tried};
 use super::socket::{self, Waiting};
 use super::waiting::Queued;
 use crate::config::Config;
@@ -291,11 +291,12 @@ impl Service {
     }
 
     /// Answers a request that goes to no target.
-    async fn answer(session: &mut Session, status: StatusCode) -> Result<()> {
-        Service::answer_with(session, status, None).await
+    async fn answer(&self, session: &mut Session, status: StatusCode) -> Result<()> {
+        self.answer_with(session, status, None).await
     }
 
     async fn answer_with(
+        &self,
         session: &mut Session,
         status: StatusCode,
         header: Option<(HeaderName, String)>,
@@ -303,15 +304,19 @@ impl Service {
         if is_grpc(session.req_header()) {
             return answer_call(session, status).await;
         }
-        let mut response = ResponseHeader::build(status, Some(2))?;
-        response.insert_header(CONTENT_LENGTH, HeaderValue::from_static("0"))?;
+        let page = self.handle.error_page(status).unwrap_or_default();
+        let mut response = ResponseHeader::build(status, Some(3))?;
+        response.insert_header(CONTENT_LENGTH, page.len())?;
+        if !page.is_empty() {
+            response.insert_header(CONTENT_TYPE, HeaderValue::from_static(HTML))?;
+        }
         if let Some((name, value)) = header {
             response.insert_header(name, value)?;
         }
         if routing::comes_again(status) {
             response.insert_header(RETRY_AFTER, HeaderValue::from_static("1"))?;
         }
-        send(session, response).await
+        send(session, response, page).await
     }
 
     /// What asks for the credentials that a request lacks for a scheme; none if it has them. A
@@ -365,7 +370,7 @@ impl Service {
         let status = routing::refusal(&self.config, &Refused::NoRoute);
         let page = self.handle.no_route_page();
         if page.is_empty() || is_grpc(session.req_header()) {
-            return Service::answer(session, status).await;
+            return self.answer(session, status).await;
         }
         let page = (HTML, Bytes::clone(&page));
         Service::answer_text(session, status, page).await
@@ -380,14 +385,7 @@ impl Service {
         let mut response = ResponseHeader::build(status, Some(2))?;
         response.insert_header(CONTENT_LENGTH, text.len())?;
         response.insert_header(CONTENT_TYPE, HeaderValue::from_static(kind))?;
-        let has_body = session.req_header().method != Method::HEAD;
-        if !has_body {
-            return send(session, response).await;
-        }
-        session
-            .write_response_header(Box::new(response), false)
-            .await?;
-        session.write_response_body(Some(text), true).await
+        send(session, response, text).await
     }
 
     /// Answers a request that its route does not send on: the client may not use it, or is told to
@@ -397,14 +395,16 @@ impl Service {
         let path = RequestPath::new(session.req_header().uri.path());
         let redirect = target.redirect(&asked(session, &path));
         if !options.access.is_open() && !options.access.admits(addresses(session)) {
-            Service::answer(session, StatusCode::FORBIDDEN).await?;
+            self.answer(session, StatusCode::FORBIDDEN).await?;
         } else if let Some(challenge) = self.challenge(session, options.auth.as_deref()).await {
             let header = challenge.map(|challenge| (WWW_AUTHENTICATE, challenge));
-            Service::answer_with(session, StatusCode::UNAUTHORIZED, header).await?;
+            self.answer_with(session, StatusCode::UNAUTHORIZED, header)
+                .await?;
         } else if let Some((status, location)) = redirect {
             self.handle.counters().redirected(status);
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FOUND);
-            Service::answer_with(session, status, Some((LOCATION, location))).await?;
+            self.answer_with(session, status, Some((LOCATION, location)))
+                .await?;
         } else {
             return Ok(false);
         }
@@ -417,7 +417,6 @@ impl Service {
 }
 
 /// What texts of the proxy's own are.
-const HTML: &str = "text/html; charset=utf-8";
 const PLAIN_TEXT: &str = "text/plain";
 
 /// An authority whose key was never kept.
@@ -491,14 +490,18 @@ async fn answer_call(session: &mut Session, status: StatusCode) -> Result<()> {
     // A stream that ends while the client still sends looks like one that was broken off.
     let rest = session.as_downstream_mut().drain_request_body();
     drop(timeout(CALL_REST_WAIT_MAX, rest).await);
-    send(session, response).await
+    send(session, response, Bytes::new()).await
 }
 
-/// Sends an answer without a body.
-async fn send(session: &mut Session, answer: ResponseHeader) -> Result<()> {
+/// Sends an answer of the proxy's own, without its body where none is asked for.
+async fn send(session: &mut Session, answer: ResponseHeader, body: Bytes) -> Result<()> {
+    let has_body = !body.is_empty() && session.req_header().method != Method::HEAD;
     session
-        .write_response_header(Box::new(answer), true)
+        .write_response_header(Box::new(answer), !has_body)
         .await?;
+    if has_body {
+        session.write_response_body(Some(body), true).await?;
+    }
     if session.is_http2() {
         // After a failure, the library would break the stream off instead.
         session.as_downstream_mut().finish_body().await?;
@@ -775,7 +778,7 @@ impl ProxyHttp for Service {
         if let Err(reason) = head::check(header, &raw.unwrap_or_default()) {
             tracing::debug!(reason, "request refused");
             session.set_keepalive(None);
-            Service::answer(session, StatusCode::BAD_REQUEST).await?;
+            self.answer(session, StatusCode::BAD_REQUEST).await?;
             return Ok(true);
         }
         if !is_believed {
@@ -816,7 +819,7 @@ impl ProxyHttp for Service {
         }
         if content_length(session.req_header()).is_some_and(|bytes| self.is_too_large(bytes)) {
             session.set_keepalive(None);
-            Service::answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
+            self.answer(session, StatusCode::PAYLOAD_TOO_LARGE).await?;
             return Ok(true);
         }
         if let Some(answer) = self
@@ -843,7 +846,7 @@ impl ProxyHttp for Service {
             }
             Err(refused) => routing::refusal(&self.config, &refused),
         };
-        Service::answer(session, refused).await?;
+        self.answer(session, refused).await?;
         Ok(true)
     }
 
@@ -1119,7 +1122,7 @@ impl ProxyHttp for Service {
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         if code > 0
             && session.response_written().is_none()
-            && let Err(error) = Service::answer(session, status).await
+            && let Err(error) = self.answer(session, status).await
         {
             tracing::debug!(%error, "cannot tell the client that its request failed");
         }

@@ -392,3 +392,28 @@ async fn a_request_that_its_client_leaves_is_left_and_others_go_on() {
         ended.await.expect("it ends in time").unwrap().unwrap();
     }
 }
+
+#[tokio::test]
+async fn pages_of_the_proxy_s_own_go_in_frames() {
+    for library in WAYS {
+        let proxy = on(library).await;
+        let gone = crate::running::dead_address();
+        proxy.route(&[gone]);
+        let mut pages = proxy::ErrorPages::default();
+        assert!(pages.add("502.html", "<p>later</p>"));
+        proxy.handle.set_error_pages(pages);
+        let mut client = client(TcpStream::connect(proxy.address).await.unwrap()).await;
+        for messages in [&[][..], &["one"]] {
+            let mut request = Request::post("http://web.io/").body(()).unwrap();
+            request
+                .headers_mut()
+                .insert("content-type", "text/plain".parse().unwrap());
+            let (head, text, _) = ask(&mut client, request, messages).await;
+            assert_eq!(
+                (head.status().as_u16(), text.as_str()),
+                (502, "<p>later</p>")
+            );
+            assert_eq!(head.headers()["content-type"], "text/html; charset=utf-8");
+        }
+    }
+}

@@ -24,12 +24,13 @@ const WAIT: &str = "30s";
 const RETRY: Duration = Duration::from_secs(3);
 
 /// Names of files with their contents.
-type Files = BTreeMap<String, Vec<u8>>;
+pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// What was read, and where a source that can wait for changes stands.
-struct Read {
-    files: Files,
-    index: Option<u64>,
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) files: Files,
+    pub(super) index: Option<u64>,
 }
 
 /// Reads a source once.
@@ -127,7 +128,10 @@ async fn read(place: &CertificatePlace, index: Option<u64>) -> Result<Read, Stri
         }
         CertificatePlace::Path(directory) => directory_files(directory).await?,
         CertificatePlace::Http(list) => listed(list).await?,
-        CertificatePlace::Consul(prefix) => return keys(prefix, index).await,
+        CertificatePlace::Consul(prefix) => {
+            let found = keys(prefix, index).await?;
+            return found.ok_or_else(|| "there is no key below the prefix".to_owned());
+        }
         // An issuer keeps them.
         CertificatePlace::Acme(_) => Files::new(),
     };
@@ -237,8 +241,8 @@ struct Key {
     value: Option<String>,
 }
 
-/// The keys below a prefix; with an index, as soon as one of them has changed.
-async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
+/// The keys below a prefix, if there are any; with an index, as soon as one of them has changed.
+pub(super) async fn keys(url: &str, index: Option<u64>) -> Result<Option<Read>, String> {
     let (place, query) = url.split_once('?').unwrap_or((url, ""));
     let separator = if query.is_empty() { "" } else { "&" };
     let waiting = match index {
@@ -257,7 +261,7 @@ async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
     // Without an index that moves on, waiting would not wait.
     let now = now.filter(|now: &u64| *now > 0);
     if answer.status() == reqwest::StatusCode::NOT_FOUND {
-        return Err("there is no key below the prefix".into());
+        return Ok(None);
     }
     if !answer.status().is_success() {
         return Err(format!("the key-value store answers {}", answer.status()));
@@ -273,7 +277,7 @@ async fn keys(url: &str, index: Option<u64>) -> Result<Read, String> {
         let text = text.map_err(|_| format!("the key `{}` has no readable value", key.key))?;
         files.insert(name, text);
     }
-    Ok(Read { files, index: now })
+    Ok(Some(Read { files, index: now }))
 }
 
 #[cfg(test)]

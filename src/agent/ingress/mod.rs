@@ -4,13 +4,16 @@ mod acme;
 pub(super) mod aliases;
 mod certificates;
 mod expiry;
+mod pages;
 mod requests_log;
 #[cfg(test)]
 mod served;
 mod users;
 
 use super::https::{PROTOCOLS, Rules, RulesReader};
-use config::{self, CertificatePlace, Config, Connections, Ingress, IngressListener, ListenerTls};
+use config::{
+    self, CertificatePlace, Config, Connections, Ingress, IngressListener, ListenerTls, PagePlace,
+};
 use proxy::certs::{Challenges, Issuer, Store, Tls, server_config};
 use rustls::ServerConfig;
 use std::{
@@ -55,6 +58,8 @@ pub(super) struct Sources {
     data_dir: PathBuf,
     /// Users of routes, and the files that they come from.
     users: users::Users,
+    /// Where pages for answers of the ingress itself come from.
+    pages: Option<PagePlace>,
 }
 
 impl Sources {
@@ -101,6 +106,7 @@ impl Sources {
             challenges,
             data_dir: data_dir.to_path_buf(),
             users,
+            pages: ingress.error_pages.clone(),
         })
     }
 
@@ -333,7 +339,15 @@ fn refresh(sources: &Sources, proxy: &proxy::Handle) -> Vec<tokio::task::AbortHa
     let certificates = sources.by_name.iter().filter_map(spawn);
     let users = tokio::spawn(sources.users.clone().keep_fresh()).abort_handle();
     let ends = tokio::spawn(expiry::watch(proxy.clone())).abort_handle();
-    certificates.chain([users, ends]).collect()
+    let pages = match &sources.pages {
+        Some(place) => Some(pages::keep_fresh(place.clone(), proxy.clone())),
+        None => {
+            proxy.set_error_pages(proxy::ErrorPages::default());
+            None
+        }
+    };
+    let pages = pages.map(|pages| tokio::spawn(pages).abort_handle());
+    certificates.chain([users, ends]).chain(pages).collect()
 }
 
 /// The address that stands for the whole ingress.

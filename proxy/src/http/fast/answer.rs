@@ -123,15 +123,33 @@ pub(super) fn take(bytes: &[u8], asked: Asked<'_>, out: &mut Vec<u8>) -> Result<
     }))
 }
 
-/// Writes an answer of the proxy's own.
-pub(super) fn own(status: StatusCode, keeps: bool, date: &[u8], out: &mut Vec<u8>) {
-    write!(out, "HTTP/1.1 {status}\r\nContent-Length: 0\r\nDate: ").expect(WRITES);
+/// Writes an answer of the proxy's own, with a page if that is not empty; only its length where no
+/// body is asked for.
+pub(super) fn own(
+    status: StatusCode,
+    (keeps, is_head): (bool, bool),
+    page: &[u8],
+    date: &[u8],
+    out: &mut Vec<u8>,
+) {
+    let length = page.len();
+    write!(
+        out,
+        "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nDate: "
+    )
+    .expect(WRITES);
     out.extend_from_slice(date);
     out.extend_from_slice(b"\r\n");
+    if !page.is_empty() {
+        line(b"Content-Type", routing::HTML.as_bytes(), out);
+    }
     if routing::comes_again(status) {
         line(b"Retry-After", b"1", out);
     }
     out.extend_from_slice(connection(keeps));
+    if !is_head {
+        out.extend_from_slice(page);
+    }
 }
 
 const WRITES: &str = "writing to a buffer does not fail";
@@ -450,12 +468,20 @@ mod tests {
     }
 
     #[test]
-    fn own_answers_have_no_body() {
-        let mut out = Vec::new();
-        own(StatusCode::NOT_FOUND, true, b"now", &mut out);
+    fn own_answers_have_no_body_but_a_page() {
+        let written = |status, is_head, page: &str| {
+            let mut out = Vec::new();
+            own(status, (true, is_head), page.as_bytes(), b"now", &mut out);
+            String::from_utf8(out).unwrap()
+        };
         assert_eq!(
-            String::from_utf8(out).unwrap(),
+            written(StatusCode::NOT_FOUND, false, ""),
             "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nDate: now\r\nConnection: keep-alive\r\n\r\n"
         );
+        let head = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\nDate: now\r\n\
+            Content-Type: text/html; charset=utf-8\r\nRetry-After: 1\r\nConnection: keep-alive\r\n\r\n";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        assert_eq!(written(status, true, "later"), head);
+        assert_eq!(written(status, false, "later"), format!("{head}later"));
     }
 }

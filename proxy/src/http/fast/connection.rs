@@ -67,7 +67,7 @@ pub(in crate::http) async fn serve(
             Next::Late(plain) => {
                 connection.begin_note();
                 let status = StatusCode::REQUEST_TIMEOUT;
-                let after = connection.answer(status, false).await;
+                let after = connection.answer(&plain, status, false).await;
                 connection.note(&plain);
                 match after {
                     After::Ended => After::Refused,
@@ -308,14 +308,9 @@ impl Connection {
     }
 
     /// Answers a request that goes to no target.
-    pub(super) async fn answer(&mut self, status: StatusCode, keeps: bool) -> After {
+    pub(super) async fn answer(&mut self, plain: &Plain, status: StatusCode, keeps: bool) -> After {
         let keeps = keeps && self.local.keeps();
-        self.noted.status = Some(status.as_u16());
-        let mut unwritten = self.local.buffer();
-        {
-            let mut scratch = self.local.scratch.borrow_mut();
-            answer::own(status, keeps, scratch.date.now(), &mut unwritten);
-        }
+        let unwritten = self.own_answer(plain, status, keeps);
         self.timer.set_after(self.accepted.limits.client);
         let mut written = 0;
         let write = poll_fn(|cx| {
@@ -338,6 +333,19 @@ impl Connection {
             Ok(()) if keeps => After::Kept,
             _ => After::Ended,
         }
+    }
+
+    /// Writes such an answer, with the page of its status if there is one.
+    fn own_answer(&mut self, plain: &Plain, status: StatusCode, keeps: bool) -> Vec<u8> {
+        let is_head = plain.method_text(&self.bytes) == "HEAD";
+        let page = self.local.handle.error_page(status).unwrap_or_default();
+        self.noted.status = Some(status.as_u16());
+        self.noted.body_bytes = if is_head { 0 } else { page.len() as u64 };
+        let mut out = self.local.buffer();
+        let mut scratch = self.local.scratch.borrow_mut();
+        let date = scratch.date.now();
+        answer::own(status, (keeps, is_head), &page, date, &mut out);
+        out
     }
 
     /// Gives the connection away, with what was read.

@@ -82,7 +82,7 @@ impl Connection {
                     let status = routing::refusal(&self.local.config, &refused);
                     // As behind us, a body that nobody wants ends the connection.
                     let keeps = !plain.is_last() && plain.body_bytes() == 0;
-                    return self.answer(status, keeps).await;
+                    return self.answer(plain, status, keeps).await;
                 }
             };
             self.note_target(Some(&lease));
@@ -157,7 +157,7 @@ impl Connection {
                 }
             }
         }
-        self.answer(tried.status(), false).await
+        self.answer(plain, tried.status(), false).await
     }
 
     /// Counts an attempt, and how long it took from when an answer was waited for.
