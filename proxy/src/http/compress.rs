@@ -7,6 +7,7 @@ use ::http::header::{
     HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING, VARY,
 };
 use ::http::{Method, StatusCode, Version};
+use brotli::CompressorWriter;
 use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -20,9 +21,24 @@ const BYTES_MIN: u64 = 256;
 /// How hard zstd tries.
 const ZSTD_LEVEL: i32 = 3;
 
+/// How hard brotli tries, of 11, how far it looks back, as a power of two, and how much it writes
+/// at once, in bytes. A page is made for each client anew: what takes longer is for files.
+const BROTLI_LEVEL: u32 = 4;
+const BROTLI_WINDOW: u32 = 19;
+const BROTLI_BYTES: usize = 4 << 10;
+
+/// The codings that there are. Of those that a client likes best, the last one is taken: it is
+/// small and costs little.
+const CODINGS: [&str; 3] = [GZIP, BROTLI, ZSTD];
+const GZIP: &str = "gzip";
+const BROTLI: &str = "br";
+const ZSTD: &str = "zstd";
+
 /// Compresses the body of an answer as it comes.
 pub(super) enum Encoder {
     Gzip(GzEncoder<Vec<u8>>),
+    /// Nothing once the end was written.
+    Brotli(Option<Box<CompressorWriter<Vec<u8>>>>),
     Zstd(zstd::stream::write::Encoder<'static, Vec<u8>>),
 }
 
@@ -75,6 +91,21 @@ impl Encoder {
                 }
                 Ok(std::mem::take(encoder.get_mut()).into())
             }
+            Encoder::Brotli(slot) => {
+                let Some(encoder) = slot else {
+                    return Ok(Bytes::new());
+                };
+                if let Some(part) = part {
+                    encoder.write_all(part)?;
+                }
+                if is_end {
+                    // It is finished by taking it apart.
+                    let whole = slot.take().map(|encoder| encoder.into_inner());
+                    return Ok(whole.unwrap_or_default().into());
+                }
+                encoder.flush()?;
+                Ok(std::mem::take(encoder.get_mut()).into())
+            }
             Encoder::Zstd(encoder) => {
                 if let Some(part) = part {
                     encoder.write_all(part)?;
@@ -111,32 +142,44 @@ fn is_worth_it(request: &RequestHeader, answer: &ResponseHeader) -> bool {
 
 /// The coding that the client likes best, of those that there are.
 fn wanted(headers: &HeaderMap) -> Option<(&'static str, Encoder)> {
-    let mut best: Option<(&'static str, f32)> = None;
+    let name = coding(headers)?;
+    let encoder = match name {
+        ZSTD => Encoder::Zstd(zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).ok()?),
+        BROTLI => {
+            let out = Vec::new();
+            let encoder = CompressorWriter::new(out, BROTLI_BYTES, BROTLI_LEVEL, BROTLI_WINDOW);
+            Encoder::Brotli(Some(Box::new(encoder)))
+        }
+        _ => Encoder::Gzip(GzEncoder::new(Vec::new(), Compression::default())),
+    };
+    Some((name, encoder))
+}
+
+fn coding(headers: &HeaderMap) -> Option<&'static str> {
+    let mut weights: [Option<f32>; CODINGS.len()] = [None; CODINGS.len()];
+    let mut others = None;
     let values = headers.get_all(ACCEPT_ENCODING).iter();
     let words = values.filter_map(|value| value.to_str().ok());
     for word in words.flat_map(|value| value.split(',')) {
         let (name, weight) = word.split_once(';').unwrap_or((word, ""));
         let weight = weight.trim().strip_prefix("q=");
         let weight = weight.map_or(1.0, |weight| weight.trim().parse().unwrap_or(0.0));
-        let name = match name.trim().to_ascii_lowercase().as_str() {
-            "zstd" => "zstd",
-            "gzip" | "x-gzip" | "*" => "gzip",
-            _ => continue,
+        let name = match name.trim().to_ascii_lowercase() {
+            name if name == "x-gzip" => GZIP.to_owned(),
+            name => name,
         };
-        let is_better = best.is_none_or(|(known, most)| {
-            weight > most || (weight >= most && known == "gzip" && name == "zstd")
-        });
-        if weight > 0.0 && is_better {
-            best = Some((name, weight));
+        if name == "*" {
+            others = Some(weight);
+        } else if let Some(at) = CODINGS.iter().position(|coding| *coding == name) {
+            weights[at] = Some(weight);
         }
     }
-    let (name, _) = best?;
-    if name == "zstd" {
-        let encoder = zstd::stream::write::Encoder::new(Vec::new(), ZSTD_LEVEL).ok()?;
-        return Some((name, Encoder::Zstd(encoder)));
-    }
-    let encoder = GzEncoder::new(Vec::new(), Compression::default());
-    Some((name, Encoder::Gzip(encoder)))
+    // Whoever takes anything gets what everybody reads, unless that is named.
+    weights[0] = weights[0].or(others);
+    let liked = CODINGS.into_iter().zip(weights);
+    let liked = liked.filter_map(|(name, weight)| Some((name, weight.filter(|own| *own > 0.0)?)));
+    let best = liked.max_by(|(_, one), (_, two)| one.total_cmp(two));
+    best.map(|(name, _)| name)
 }
 
 #[cfg(test)]
@@ -156,8 +199,16 @@ mod tests {
             ("zstd;q=0.5, gzip", Some("gzip")),
             ("gzip;q=0", None),
             ("*", Some("gzip")),
-            ("br", None),
+            ("br", Some("br")),
+            ("deflate", None),
+            ("gzip, deflate, br", Some("br")),
+            ("gzip, deflate, br, zstd", Some("zstd")),
+            ("BR;q=0.5, gzip;q=0.4", Some("br")),
+            ("br;q=0.5, x-gzip", Some("gzip")),
+            ("gzip;q=0, *", None),
+            ("br, *;q=0.1", Some("br")),
             ("gzip;q=x", None),
+            ("gzip;q=NaN", None),
             ("deflate, gzip;q=1.0, *;q=0.5", Some("gzip")),
         ] {
             let mut headers = HeaderMap::new();
@@ -169,7 +220,7 @@ mod tests {
 
     #[test]
     fn parts_can_be_read_before_the_end() {
-        for accept in ["gzip", "zstd"] {
+        for accept in ["gzip", "br", "zstd"] {
             let mut headers = HeaderMap::new();
             headers.insert("accept-encoding", accept.parse().unwrap());
             let (_, mut encoder) = wanted(&headers).unwrap();
@@ -182,6 +233,11 @@ mod tests {
                 flate2::read::GzDecoder::new(&*sent)
                     .read_to_string(&mut text)
                     .unwrap();
+            } else if accept == "br" {
+                brotli::Decompressor::new(&*sent, 64)
+                    .read_to_string(&mut text)
+                    .unwrap();
+                assert!(encoder.push(None, true).unwrap().is_empty());
             } else {
                 zstd::stream::read::Decoder::new(&*sent)
                     .unwrap()

@@ -102,7 +102,8 @@ async fn answers_are_compressed_as_the_client_likes() {
     for (path, accept, coding) in [
         ("/", "gzip", Some("gzip")),
         ("/", "gzip, zstd", Some("zstd")),
-        ("/", "br", None),
+        ("/", "gzip, deflate, br", Some("br")),
+        ("/", "deflate", None),
         ("/image", "gzip", None),
     ] {
         let mut client = Client::connect(proxy.address).await;
@@ -141,6 +142,10 @@ async fn answers_are_compressed_as_the_client_likes() {
         let mut decoded = String::new();
         if coding == "gzip" {
             flate2::read::GzDecoder::new(&*body)
+                .read_to_string(&mut decoded)
+                .unwrap();
+        } else if coding == "br" {
+            brotli::Decompressor::new(&*body, 4096)
                 .read_to_string(&mut decoded)
                 .unwrap();
         } else {
