@@ -567,8 +567,13 @@ impl Resolver<'_> {
         let value = |key: &str| item.get(key).map(String::as_str);
         let text = value("address").unwrap_or_default();
         let Some(address) = place(text, bind) else {
+            let hint = if text.starts_with("unix:") || text.starts_with('/') {
+                ": the ingress does not listen on sockets in the file system"
+            } else {
+                ""
+            };
             self.wrong(format!(
-                "the listener `{text}` has no address; write `IP:PORT` or `:PORT`"
+                "the listener `{text}` has no address; write `IP:PORT` or `:PORT`{hint}"
             ));
             return None;
         };
@@ -584,9 +589,14 @@ impl Resolver<'_> {
             Some("https+tcp+sni") => (Protocol::HttpsTcpSni, true, true),
             Some("tcp-dynamic") => (Protocol::TcpDynamic, false, true),
             Some(other) => {
+                let hint = if matches!(other, "udp" | "quic" | "h3") {
+                    ": nothing is carried over UDP"
+                } else {
+                    ""
+                };
                 self.wrong(format!(
                     "the listener `{text}` has the protocol `{other}`; there are `http`, `https`, `grpc`, `grpcs`, \
-                     `tcp`, `tcp+sni`, `https+tcp+sni` and `tcp-dynamic`"
+                     `tcp`, `tcp+sni`, `https+tcp+sni` and `tcp-dynamic`{hint}"
                 ));
                 return None;
             }
@@ -1150,7 +1160,7 @@ mod tests {
     fn everything_wrong_is_said_at_once() {
         let mut written = lines(
             "x, :1;proto=https, :2;proto=http;cs=a, :3;proto=quic, :4;cs=none, :5;rt=fast, :6;cs=a;tlsmax=tls11, \
-             :7;pxyproto=maybe, :8;color=red, :9;proto=https+tcp+sni",
+             :7;pxyproto=maybe, :8;color=red, :9;proto=https+tcp+sni, unix:/run/x, :10;proto=udp",
             "cs=a;type=file;cert=/c.pem, type=path;cert=/x, cs=c;type=vault;cert=x, cs=d;type=file, cs=a;type=path;cert=/y, \
              cs=e;type=acme, cs=f;type=acme;hosts=*.io, cs=g;type=acme;hosts=a.io;directory=http://x/, \
              cs=h/i;type=acme;hosts=a.io",
@@ -1176,7 +1186,10 @@ mod tests {
         }
         let (_, problems) = resolved(&written);
         for part in [
-            "`x` has no address",
+            "`x` has no address; write `IP:PORT` or `:PORT`",
+            "`unix:/run/x` has no address; write `IP:PORT` or `:PORT`: the ingress does not listen on sockets in the file system",
+            "`:10` has the protocol `udp`",
+            "`tcp-dynamic`: nothing is carried over UDP",
             "`:1` speaks `https` and needs certificates",
             "`:2` speaks `http`, which has no certificates",
             "`:9` speaks `https+tcp+sni` and needs certificates",
@@ -1214,7 +1227,7 @@ mod tests {
                 "{part}: {problems:#?}"
             );
         }
-        assert_eq!(problems.len(), 32, "{problems:#?}");
+        assert_eq!(problems.len(), 34, "{problems:#?}");
     }
 
     #[test]
