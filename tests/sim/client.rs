@@ -116,6 +116,7 @@ fn node(name: &str) -> Node {
             }],
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
+            ..NodeResources::default()
         },
         drivers: BTreeMap::from([("raw_exec".into(), driver)]),
         ..Node::default()

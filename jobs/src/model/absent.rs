@@ -90,11 +90,13 @@ pub const ABSENT: &[Absent] = &[
         }),
     ),
     absent(
-        "network.port.host_network",
+        "network.port.host_network of a task",
         Refused,
-        "the networks of a node are not told apart, so the port could be open to another one",
+        "ports of a task are on the node's first address, so the port could be open to another network; \
+         ports of the group's network are where they ask to be",
         Group(|group| {
-            networks(group).any(|network| {
+            let mut of_tasks = group.tasks.iter().flat_map(|task| &task.resources.networks);
+            of_tasks.any(|network| {
                 let mut ports = network.reserved_ports.iter().chain(&network.dynamic_ports);
                 ports.any(|port| !port.host_network.is_empty())
             })

@@ -1,8 +1,8 @@
 use super::id::or_none;
 use super::{
-    AllocId, AllocMetric, AllocName, DeploymentId, Dns, EvalId, FlatMap, GroupName, Index, Job,
-    JobId, JobKey, Namespace, NetworkResource, NodeId, NodeName, Resources, Span, TaskGroup,
-    TaskName, TaskState, Text, Timestamp, is_default,
+    AllocId, AllocMetric, AllocName, DeploymentId, Dns, EvalId, FlatMap, GroupName, HostPort,
+    Index, Job, JobId, JobKey, Namespace, NetworkResource, NodeId, NodeName, Resources, Span,
+    TaskGroup, TaskName, TaskState, Text, Timestamp, is_default,
 };
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -370,6 +370,18 @@ impl AllocatedResources {
         }
     }
 
+    /// Every port with its label and the address that it is on: shared ones and those of tasks.
+    pub fn host_ports(&self) -> impl Iterator<Item = (&str, HostPort)> {
+        let network = self.shared.networks.first();
+        let shared = self.shared.ports.iter().map(move |port| {
+            let usual = network.map_or(port.host_ip.as_str(), |network| &network.ip);
+            let at = HostPort::new(&port.host_ip, usual, port.value);
+            (port.label.as_str(), at)
+        });
+        let of_tasks = self.ports_of_tasks();
+        shared.chain(of_tasks.map(|(label, port)| (label, HostPort::new("", "", port))))
+    }
+
     /// Every port with its label: shared ones and those of tasks.
     pub fn ports(&self) -> impl Iterator<Item = (&str, u16)> {
         let shared = self
@@ -377,8 +389,11 @@ impl AllocatedResources {
             .ports
             .iter()
             .map(|port| (port.label.as_str(), port.value));
-        let of_tasks = self
-            .tasks
+        shared.chain(self.ports_of_tasks())
+    }
+
+    fn ports_of_tasks(&self) -> impl Iterator<Item = (&str, u16)> {
+        self.tasks
             .values()
             .flat_map(|task| &task.networks)
             .flat_map(|network| {
@@ -387,8 +402,7 @@ impl AllocatedResources {
                     .iter()
                     .chain(&network.dynamic_ports)
                     .map(|p| (p.label.as_str(), p.value))
-            });
-        shared.chain(of_tasks)
+            })
     }
 }
 

@@ -121,6 +121,7 @@ pub(crate) fn refusal(node: &Node, used: &NodeUsage, given: &AllocatedResources)
     if let Some(dimension) = Capacity::of(node).exhausted(used, &ask) {
         return Some(dimension.into());
     }
-    let (label, port) = given.ports().find(|(_, port)| used.holds(*port))?;
+    let (label, at) = given.host_ports().find(|(_, port)| used.holds(*port))?;
+    let port = at.port;
     Some(format!("network: reserved port collision {label}={port}"))
 }

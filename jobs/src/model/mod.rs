@@ -92,7 +92,10 @@ pub(crate) use name::or_empty;
 pub use name::{
     AllocName, GroupName, JobId, LockId, Name, Namespace, NodeName, TaskName, Text, VariablePath,
 };
-pub use network::{Cni, Dns, NetworkResource, Port};
+pub use network::{
+    Cni, Dns, HostNetwork, HostPort, NetworkResource, NodeAddress, NodeNetwork, Port,
+};
+pub(crate) use node::NoHostNetwork;
 pub use node::{
     DriverInfo, Eligibility, HostVolume, Node, NodeCpu, NodeDisk, NodeEvent, NodeMemory,
     NodeResources, NodeStatus, ReservedNetworks, ReservedResources,

@@ -1,9 +1,9 @@
 use super::{
-    DrainStrategy, Index, LastDrain, NetworkResource, NodeId, NodeName, SecretId, Timestamp,
-    UnixSeconds,
+    DrainStrategy, HostNetwork, HostPort, Index, LastDrain, NetworkResource, NodeAddress, NodeId,
+    NodeName, NodeNetwork, Port, SecretId, Timestamp, UnixSeconds, is_default,
 };
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 /// Where a node is in its life.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +83,9 @@ pub struct Node {
     pub drivers: BTreeMap<String, DriverInfo>,
     /// Directories that jobs may mount, by name.
     pub host_volumes: BTreeMap<String, HostVolume>,
+    /// Networks that jobs may ask for, by name, as its operator wrote them.
+    #[serde(skip_serializing_if = "is_default")]
+    pub host_networks: BTreeMap<String, HostNetwork>,
     /// Where it is in its life. Writer: servers.
     pub status: NodeStatus,
     /// Why.
@@ -121,6 +124,86 @@ impl Node {
             && self.scheduling_eligibility == Eligibility::Eligible
             && !self.drain
     }
+
+    /// True when ports may ask for one of its networks by name.
+    pub fn has_host_networks(&self) -> bool {
+        !self.node_resources.node_networks.is_empty() || !self.host_networks.is_empty()
+    }
+
+    /// Takes the names of its networks away.
+    pub fn forget_host_networks(&mut self) {
+        self.node_resources.node_networks.clear();
+        self.host_networks.clear();
+    }
+
+    /// What a target such as `${attr.kernel.name}` is here; a text without `${` is itself.
+    pub(crate) fn resolve<'n>(&'n self, target: &'n str) -> Option<Cow<'n, str>> {
+        let Some(name) = target.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else {
+            return Some(target.into());
+        };
+        match name {
+            "node.unique.id" => Some(self.id.to_string().into()),
+            "node.unique.name" => Some(self.name.as_str().into()),
+            "node.datacenter" => Some((&self.datacenter).into()),
+            "node.class" => Some((&self.node_class).into()),
+            "node.pool" => Some((&self.node_pool).into()),
+            _ => {
+                let attribute = name
+                    .strip_prefix("attr.")
+                    .map(|key| self.attributes.get(key));
+                let meta = || name.strip_prefix("meta.").map(|key| self.meta.get(key));
+                attribute.or_else(meta)?.map(Into::into)
+            }
+        }
+    }
+
+    /// The address that ports get which ask for no network.
+    pub(crate) fn usual_ip(&self) -> &str {
+        let usual = self.node_resources.networks.first();
+        usual.map_or("", |network| &network.ip)
+    }
+
+    /// The address that ports get which ask for the network of that name.
+    pub(crate) fn ip_of(&self, host_network: &str) -> Result<&str, NoHostNetwork> {
+        if host_network.is_empty() {
+            return Ok(self.usual_ip());
+        }
+        let name = self.resolve(host_network).ok_or(NoHostNetwork::Template)?;
+        if matches!(&*name, "" | "default") {
+            return Ok(self.usual_ip());
+        }
+        let found = self.addresses().find(|address| address.alias == *name);
+        match found {
+            Some(address) => Ok(&address.address),
+            None => Err(NoHostNetwork::Missing {
+                name: name.into_owned(),
+            }),
+        }
+    }
+
+    /// Where a port would be here.
+    pub(crate) fn host_port(&self, port: &Port) -> Result<HostPort, NoHostNetwork> {
+        let ip = self.ip_of(&port.host_network)?;
+        Ok(HostPort::new(ip, self.usual_ip(), port.value))
+    }
+
+    /// Every address that jobs may ask for by name.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = &NodeAddress> {
+        let networks = self.node_resources.node_networks.iter();
+        networks.flat_map(|network| &network.addresses)
+    }
+}
+
+/// Why a port cannot be on a network of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum NoHostNetwork {
+    /// The node has nothing of what the name refers to.
+    Template,
+    /// It has no network of that name.
+    Missing {
+        /// The name, without references.
+        name: String,
+    },
 }
 
 /// What a node has.
@@ -135,6 +218,9 @@ pub struct NodeResources {
     pub disk: NodeDisk,
     /// Networks; the first one's address is where ports are bound.
     pub networks: Vec<NetworkResource>,
+    /// Its networks by the names of their addresses; empty when no job can ask for one by name.
+    #[serde(skip_serializing_if = "is_default")]
+    pub node_networks: Vec<NodeNetwork>,
     /// First dynamic port.
     pub min_dynamic_port: u16,
     /// Last dynamic port.

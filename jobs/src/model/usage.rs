@@ -1,4 +1,4 @@
-use super::{AllocatedResources, Ask, Capacity, Node, TaskGroup};
+use super::{AllocatedResources, Ask, Capacity, HostPort, Node, TaskGroup};
 
 /// What the allocations of one node take, counted as they come and go.
 ///
@@ -12,8 +12,11 @@ pub struct NodeUsage {
     pub memory_mb: i64,
     /// MB.
     pub disk_mb: i64,
-    /// Ports in ascending order; one that two allocations hold stands there twice.
+    /// Ports of the address that ports get unless they ask for a network, in ascending order; one
+    /// that two allocations hold stands there twice.
     pub ports: Vec<u16>,
+    /// Ports of other addresses, likewise.
+    pub ports_elsewhere: Vec<HostPort>,
     /// Where the search for the next dynamic port begins, so that a port rests before it is used
     /// again.
     pub port_cursor: u16,
@@ -23,19 +26,32 @@ impl NodeUsage {
     /// Adds what an allocation takes.
     pub fn add(&mut self, resources: &AllocatedResources) {
         self.count(resources, 1);
-        for (_, port) in resources.ports() {
-            let at = self.ports.partition_point(|p| *p < port);
-            self.ports.insert(at, port);
+        for (_, port) in resources.host_ports() {
+            self.take(port);
         }
     }
 
     /// Takes away what an allocation took.
     pub fn remove(&mut self, resources: &AllocatedResources) {
         self.count(resources, -1);
-        for (_, port) in resources.ports() {
-            if let Ok(at) = self.ports.binary_search(&port) {
+        for (_, port) in resources.host_ports() {
+            if port.address.is_some() {
+                if let Ok(at) = self.ports_elsewhere.binary_search(&port) {
+                    self.ports_elsewhere.remove(at);
+                }
+            } else if let Ok(at) = self.ports.binary_search(&port.port) {
                 self.ports.remove(at);
             }
+        }
+    }
+
+    fn take(&mut self, port: HostPort) {
+        if port.address.is_some() {
+            let at = self.ports_elsewhere.partition_point(|held| *held < port);
+            self.ports_elsewhere.insert(at, port);
+        } else {
+            let at = self.ports.partition_point(|held| *held < port.port);
+            self.ports.insert(at, port.port);
         }
     }
 
@@ -57,11 +73,26 @@ impl NodeUsage {
                 self.ports.insert(at, *port);
             }
         }
+        for port in &other.ports_elsewhere {
+            if let Err(at) = self.ports_elsewhere.binary_search(port) {
+                self.ports_elsewhere.insert(at, *port);
+            }
+        }
     }
 
-    /// True when some allocation holds the port.
-    pub fn holds(&self, port: u16) -> bool {
+    /// True when some allocation holds the port on its address.
+    pub fn holds(&self, port: HostPort) -> bool {
+        if port.address.is_some() {
+            self.ports_elsewhere.binary_search(&port).is_ok()
+        } else {
+            self.ports.binary_search(&port.port).is_ok()
+        }
+    }
+
+    /// True when some allocation holds the port on whatever address.
+    pub(crate) fn holds_anywhere(&self, port: u16) -> bool {
         self.ports.binary_search(&port).is_ok()
+            || self.ports_elsewhere.iter().any(|held| held.port == port)
     }
 }
 
@@ -75,7 +106,7 @@ pub(crate) struct Room {
     /// MB.
     pub(crate) disk_mb: i64,
     /// Static ports, in any order.
-    pub(crate) ports: Vec<u16>,
+    pub(crate) ports: Vec<HostPort>,
 }
 
 impl Room {
@@ -90,7 +121,8 @@ impl Room {
             disk_mb: ask.disk_mb,
             ports: networks
                 .flat_map(|network| &network.reserved_ports)
-                .map(|port| port.value)
+                // One whose network is missing fits nowhere here, whatever is taken.
+                .filter_map(|port| node.host_port(port).ok())
                 .collect(),
         }
     }
@@ -115,8 +147,7 @@ impl NodeUsage {
         self.memory_mb += room.memory_mb;
         self.disk_mb += room.disk_mb;
         for port in &room.ports {
-            let at = self.ports.partition_point(|held| held < port);
-            self.ports.insert(at, *port);
+            self.take(*port);
         }
     }
 }

@@ -79,8 +79,7 @@ impl Distinct {
 
 impl Property {
     fn new(constraint: &Constraint, nodes: &[&Node], counts: &[u32]) -> Self {
-        let value =
-            |node: &&Node| feasible::resolve(&constraint.l_target, node).map(Cow::into_owned);
+        let value = |node: &&Node| node.resolve(&constraint.l_target).map(Cow::into_owned);
         let values: Vec<Option<String>> = nodes.iter().map(value).collect();
         let mut used: BTreeMap<String, u32> = BTreeMap::new();
         for (value, count) in values.iter().zip(counts) {

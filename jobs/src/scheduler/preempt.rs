@@ -8,8 +8,8 @@ use crate::{
     ids::Ids,
     model::{
         AllocId, AllocatedResources, Allocation, Ask, Capacity, EvalStatus, Evaluation, GroupName,
-        Job, JobKey, Node, NodeUsage, Plan, PlanAnnotations, Room, StoppedAlloc, TaskGroup,
-        Trigger,
+        HostPort, Job, JobKey, Node, NodeUsage, Plan, PlanAnnotations, Room, StoppedAlloc,
+        TaskGroup, Trigger,
     },
     state::Snapshot,
 };
@@ -269,12 +269,12 @@ impl<'a> Search<'a, '_> {
     /// Takes the candidates that hold one of the ports; none when somebody else holds one.
     fn take_ports(
         &mut self,
-        ports: &[u16],
+        ports: &[HostPort],
         candidates: &mut Vec<&'a Arc<Allocation>>,
     ) -> Option<()> {
         for port in ports.iter().filter(|port| self.used.holds(**port)) {
             let holds = |alloc: &Arc<Allocation>| {
-                let mut held = alloc.allocated_resources.ports();
+                let mut held = alloc.allocated_resources.host_ports();
                 held.any(|(_, of_alloc)| of_alloc == *port)
             };
             if self.chosen.iter().any(|alloc| holds(alloc)) {

@@ -63,7 +63,7 @@ impl Spreads {
                     let mut combo = Vec::with_capacity(rules.len());
                     for ((rule, spread), ids) in rules.iter_mut().zip(&spreads).zip(&mut value_ids)
                     {
-                        combo.push(match feasible::resolve(&spread.attribute, node) {
+                        combo.push(match node.resolve(&spread.attribute) {
                             None => 0,
                             Some(value) => rule.value(value, ids),
                         });

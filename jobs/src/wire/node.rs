@@ -1,6 +1,6 @@
 use crate::model::{
-    DriverInfo, Eligibility, EvalId, HostVolume, Index, LastDrain, NodeId, NodeName, NodeResources,
-    NodeStatus, ReservedResources, Resources, SecretId,
+    DriverInfo, Eligibility, EvalId, HostNetwork, HostVolume, Index, LastDrain, NodeId, NodeName,
+    NodeResources, NodeStatus, ReservedResources, Resources, SecretId,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ pub struct Node {
     pub resources: Option<Resources>,
     /// The old position of what a node keeps back; always null.
     pub reserved: Option<Resources>,
-    /// Always empty.
-    pub host_networks: BTreeMap<String, serde_json::Value>,
+    /// Those of the row, which has the key only with some.
+    pub host_networks: BTreeMap<String, HostNetwork>,
     /// Always empty.
     #[serde(rename = "CSIControllerPlugins")]
     pub csi_controller_plugins: BTreeMap<String, serde_json::Value>,
@@ -45,8 +45,10 @@ impl Node {
         Self {
             row: crate::model::Node {
                 secret_id: SecretId::default(),
+                host_networks: BTreeMap::new(),
                 ..row.clone()
             },
+            host_networks: row.host_networks.clone(),
             ..Self::default()
         }
     }
@@ -228,6 +230,19 @@ mod tests {
         assert_eq!(json["SecretID"], "");
         assert_eq!(json["Resources"], serde_json::Value::Null);
         assert!(json["NodeResources"].is_object());
+        assert_eq!(json["HostNetworks"], serde_json::json!({}));
+        let public = HostNetwork {
+            name: "public".into(),
+            cidr: "10.0.0.0/8".into(),
+            ..HostNetwork::default()
+        };
+        let with_network = crate::model::Node {
+            host_networks: [("public".into(), public)].into(),
+            ..row.clone()
+        };
+        let json = serde_json::to_string(&Node::new(&with_network)).unwrap();
+        assert_eq!(json.matches("\"HostNetworks\"").count(), 1, "{json}");
+        assert!(json.contains("\"CIDR\":\"10.0.0.0/8\""), "{json}");
         let stub = NodeListStub::new(&row, NodeStubOptions::default());
         assert_eq!(stub.address, "10.0.0.5");
         assert!(!serde_json::to_string(&stub).unwrap().contains("s3cret"));

@@ -11,10 +11,10 @@ use jobs::{
     ids::Ids,
     model::{
         AllocId, Allocation, ClientStatus, Constraint, DeploymentId, DesiredStatus, DriverInfo,
-        EphemeralDisk, FlatMap, Job, JobKey, JobType, MigrateStrategy, NetworkResource, Node,
-        NodeId, NodeStatus, PlanResult, Port, PreemptionConfig, ReschedulePolicy,
-        SchedulerAlgorithm, SchedulerConfig, ServiceSpec, Share, Span, Spread, Task, TaskGroup,
-        TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
+        EphemeralDisk, FlatMap, HostPort, Job, JobKey, JobType, MigrateStrategy, NetworkResource,
+        Node, NodeAddress, NodeId, NodeNetwork, NodeStatus, PlanResult, Port, PreemptionConfig,
+        ReschedulePolicy, SchedulerAlgorithm, SchedulerConfig, ServiceSpec, Share, Span, Spread,
+        Task, TaskGroup, TaskPhase, TaskState, Timestamp, Trigger, UpdateStrategy,
     },
     scheduler::{self, Context},
     state::{
@@ -1033,6 +1033,25 @@ fn set(job: &mut Job, key: &str, value: &str) {
             }
             group.networks = vec![network];
         }
+        // `label:number@network`, without a number for one that is chosen.
+        "ports" => {
+            let mut network = NetworkResource::default();
+            for part in value.split(',') {
+                let (part, host_network) = part.split_once('@').unwrap_or((part, ""));
+                let (label, value) = part.split_once(':').unwrap_or((part, "0"));
+                let port = Port {
+                    label: label.into(),
+                    value: value.parse().expect("a port"),
+                    host_network: host_network.into(),
+                    ..Port::default()
+                };
+                match port.value {
+                    0 => network.dynamic_ports.push(port),
+                    _ => network.reserved_ports.push(port),
+                }
+            }
+            group.networks = vec![network];
+        }
         "constraint" => {
             let parts: Vec<&str> = value.splitn(3, ',').collect();
             job.constraints = vec![Constraint {
@@ -1106,6 +1125,26 @@ pub(crate) fn node_from(words: &[&str]) -> Node {
             "dc" => node.datacenter = value.into(),
             "pool" => node.node_pool = value.into(),
             "class" => node.node_class = value.into(),
+            // `name/address`, with ports that it keeps back behind another slash.
+            "nets" => {
+                node.node_resources.networks = vec![NetworkResource {
+                    ip: "10.0.0.1".into(),
+                    ..NetworkResource::default()
+                }];
+                let addresses = value.split(',').map(|part| {
+                    let mut parts = part.split('/').map(str::to_owned);
+                    NodeAddress {
+                        alias: parts.next().expect("a name"),
+                        address: parts.next().expect("an address"),
+                        reserved_ports: parts.next().unwrap_or_default(),
+                        ..NodeAddress::default()
+                    }
+                });
+                node.node_resources.node_networks = vec![NodeNetwork {
+                    addresses: addresses.collect(),
+                    ..NodeNetwork::default()
+                }];
+            }
             "reserved" => node.reserved_resources.networks.reserved_host_ports = value.into(),
             "ports" => {
                 let (low, high) = value.split_once('-').expect("low-high");
@@ -1113,7 +1152,11 @@ pub(crate) fn node_from(words: &[&str]) -> Node {
                 node.node_resources.max_dynamic_port = high.parse().expect("a port");
             }
             other => {
-                node.attributes.insert(other.into(), value.into());
+                let (facts, name) = match other.strip_prefix("meta.") {
+                    Some(label) => (&mut node.meta, label),
+                    None => (&mut node.attributes, other),
+                };
+                facts.insert(name.into(), value.into());
             }
         }
     }
@@ -1145,8 +1188,11 @@ fn alloc_text(alloc: &Allocation) -> String {
     if alloc.previous_allocation.is_some() {
         text.push_str(" successor");
     }
-    for (label, port) in alloc.allocated_resources.ports() {
+    for (label, HostPort { address, port }) in alloc.allocated_resources.host_ports() {
         let _ = write!(text, " {label}={port}");
+        if let Some(address) = address {
+            let _ = write!(text, "@{address}");
+        }
     }
     if !alloc.preempted_allocations.is_empty() {
         let _ = write!(text, " evicts {}", alloc.preempted_allocations.len());
@@ -1240,7 +1286,7 @@ pub(crate) fn check_invariants(state: &Snapshot) {
             let total = alloc.allocated_resources.total();
             cpu += total.cpu;
             memory += total.memory_mb;
-            ports.extend(alloc.allocated_resources.ports().map(|(_, port)| port));
+            ports.extend(alloc.allocated_resources.host_ports().map(|(_, port)| port));
         }
         assert!(
             cpu <= node.node_resources.cpu.cpu_shares,

@@ -74,9 +74,9 @@ const ASKING: &[(&str, &str, &str)] = &[
         "",
     ),
     (
-        "network.port.host_network",
-        "network {\n port \"p\" {\n host_network = \"public\"\n }\n }",
+        "network.port.host_network of a task",
         "",
+        "resources {\n network {\n port \"p\" {\n host_network = \"public\"\n }\n }\n }",
     ),
     (
         "group.volume with type \"csi\"",

@@ -27,6 +27,7 @@ pub(super) fn node(id: &str) -> Node {
             }],
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
+            ..NodeResources::default()
         },
         drivers: BTreeMap::from([(
             "raw_exec".into(),

@@ -124,6 +124,7 @@ fn node(number: usize) -> Node {
             }],
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
+            ..NodeResources::default()
         },
         drivers: BTreeMap::from([("raw_exec".into(), healthy)]),
         ..Node::default()

@@ -1,4 +1,4 @@
-use super::{resolve, version};
+use super::version;
 use crate::model::{Constraint, Node};
 use regex::Regex;
 use std::{cmp::Ordering, collections::BTreeMap};
@@ -13,8 +13,8 @@ impl Operators {
     /// Whether the constraint holds on the node. A side that does not resolve fails everything but
     /// `!=` and `is_not_set`.
     pub(super) fn holds(&mut self, constraint: &Constraint, node: &Node) -> bool {
-        let left = resolve(&constraint.l_target, node);
-        let right = resolve(&constraint.r_target, node);
+        let left = node.resolve(&constraint.l_target);
+        let right = node.resolve(&constraint.r_target);
         match constraint.operand.as_str() {
             "is_set" => left.is_some(),
             "is_not_set" => left.is_none(),

@@ -3,12 +3,11 @@
 mod constraint;
 mod version;
 
-use crate::model::{Constraint, GroupName, Job, Node, TaskGroup, Text, absent_refusal};
-use constraint::Operators;
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, BTreeSet},
+use crate::model::{
+    Constraint, GroupName, Job, NoHostNetwork, Node, Port, TaskGroup, Text, absent_refusal,
 };
+use constraint::Operators;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is counted for a node whose class is known to be unfit by a look at another node of it.
 pub(super) const CLASS_INELIGIBLE: &str = "computed class ineligible";
@@ -131,6 +130,8 @@ pub(super) struct Feasibility<'a> {
     drivers: BTreeSet<&'a str>,
     /// The network of plugins that the group asks for, as its mode.
     network: Option<&'a str>,
+    /// Ports of the group that ask for a network of the host.
+    host_networks: Vec<&'a Port>,
     /// Names of the host's volumes, and whether the group only reads them.
     volumes: Vec<(&'a str, bool)>,
     job_level: Level,
@@ -165,6 +166,10 @@ impl<'a> Feasibility<'a> {
             network: (group.networks.iter())
                 .map(|network| network.mode.as_str())
                 .find(|mode| mode.starts_with("cni/")),
+            host_networks: (group.networks.iter())
+                .flat_map(|network| network.reserved_ports.iter().chain(&network.dynamic_ports))
+                .filter(|port| !port.host_network.is_empty())
+                .collect(),
             volumes: (group.volumes.values())
                 .map(|volume| (volume.source.as_str(), volume.read_only))
                 .collect(),
@@ -209,6 +214,7 @@ impl<'a> Feasibility<'a> {
         });
         unmet
             .or_else(|| self.network_objection(node))
+            .or_else(|| self.host_network_objection(node))
             .or_else(|| self.volume_objection(node))
     }
 
@@ -217,6 +223,25 @@ impl<'a> Feasibility<'a> {
         let mut networks = node.node_resources.networks.iter();
         (!networks.any(|network| network.mode == mode)).then(|| Objection {
             reason: "missing network".into(),
+            is_known: false,
+            is_of_class: false,
+        })
+    }
+
+    fn host_network_objection(&self, node: &Node) -> Option<Objection> {
+        let reason = self.host_networks.iter().find_map(|port| {
+            let (label, asked) = (&port.label, &port.host_network);
+            Some(match node.ip_of(asked).err()? {
+                NoHostNetwork::Template => {
+                    format!("invalid host network {asked:?} template for port {label:?}")
+                }
+                NoHostNetwork::Missing { name } => {
+                    format!("missing host network {name:?} for port {label:?}")
+                }
+            })
+        })?;
+        Some(Objection {
+            reason,
             is_known: false,
             is_of_class: false,
         })
@@ -284,27 +309,6 @@ pub(super) fn matches(l_target: &str, r_target: &str, operand: &str, node: &Node
         operand: operand.into(),
     };
     Operators::default().holds(&constraint, node)
-}
-
-/// What a target such as `${attr.kernel.name}` is on a node; a text without `${` is itself.
-pub(super) fn resolve<'n>(target: &'n str, node: &'n Node) -> Option<Cow<'n, str>> {
-    let Some(name) = target.strip_prefix("${").and_then(|t| t.strip_suffix('}')) else {
-        return Some(target.into());
-    };
-    match name {
-        "node.unique.id" => Some(node.id.to_string().into()),
-        "node.unique.name" => Some(node.name.as_str().into()),
-        "node.datacenter" => Some((&node.datacenter).into()),
-        "node.class" => Some((&node.node_class).into()),
-        "node.pool" => Some((&node.node_pool).into()),
-        _ => {
-            let attribute = name
-                .strip_prefix("attr.")
-                .map(|key| node.attributes.get(key));
-            let meta = || name.strip_prefix("meta.").map(|key| node.meta.get(key));
-            attribute.or_else(meta)?.map(Into::into)
-        }
-    }
 }
 
 /// True when the node stands in one of the job's datacenters and in its pool.
