@@ -824,7 +824,8 @@ fn client_config(config: &Config, listeners: &Listeners) -> Option<client::Confi
         node_class: client.node_class.clone(),
         node_pool: "default".into(),
         meta: client.meta.clone(),
-        address: config.advertise,
+        address: (client.networks.usual.as_ref()).map_or(config.advertise, |usual| usual.address),
+        networks: client.networks.clone(),
         http_addr: cluster::http_address(config, listeners)
             .map_or_else(String::new, |address| address.to_string()),
         version: env!("CARGO_PKG_VERSION").into(),

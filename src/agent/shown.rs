@@ -89,6 +89,13 @@ fn client(config: &Config) -> Value {
             "MemoryMB": client.reserved.memory_mb,
             "ReservedPorts": client.reserved.port_ranges(),
         },
+        "NetworkInterface": client.networks.usual.as_ref().map_or("", |usual| &usual.device),
+        "HostNetworks": client.networks.named.iter().map(|(name, network)| json!({
+            "Name": name,
+            "CIDR": network.cidr,
+            "Interface": network.interface,
+            "ReservedPorts": network.reserved_ports,
+        })).collect::<Vec<_>>(),
         "MinDynamicPort": first,
         "MaxDynamicPort": last,
         "Meta": client.meta,

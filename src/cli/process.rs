@@ -69,6 +69,12 @@ pub struct AgentArguments {
     /// Directory of the client's state, likewise
     #[arg(long, value_name = "DIR", hide = true)]
     pub state_dir: Option<PathBuf>,
+    /// Interface whose address ports of jobs get
+    #[arg(long, value_name = "NAME", hide = true)]
+    pub network_interface: Option<String>,
+    /// Which of several addresses ports of jobs get: ipv4 or ipv6
+    #[arg(long, value_name = "FAMILY", hide = true)]
+    pub preferred_address_family: Option<String>,
     /// Region, if the command line says it: the variable is for those who ask an agent.
     #[arg(skip)]
     pub region: Option<String>,
@@ -126,14 +132,12 @@ pub struct UnheededFlags {
 
 impl UnheededFlags {
     const SWITCHES: [&str; 3] = ["dev-connect", "rejoin", "vault-enabled"];
-    const WITH_VALUES: [&str; 13] = [
+    const WITH_VALUES: [&str; 11] = [
         "alloc-mounts-dir",
         "host-volume-plugin-dir",
         "host-volumes-dir",
-        "network-interface",
         "network-speed",
         "plugin-dir",
-        "preferred-address-family",
         "raft-protocol",
         "retry-interval",
         "retry-max",

@@ -5,16 +5,20 @@
 //! the same way an allocation waits for the end of the one that it replaces, and of those that were
 //! evicted for it.
 
-use jobs::model::{AllocId, Allocation};
+use jobs::model::{AllocId, Allocation, HostPort, Node};
 use parking_lot::Mutex;
-use std::{collections::BTreeMap, net::TcpListener, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+};
 use tokio::sync::Notify;
 
 /// What can be held by one allocation at a time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Held {
-    /// A port.
-    Port(u16),
+    /// A port, on its address.
+    Port(HostPort),
     /// The place of an allocation, by its id: held by itself, and then by its successor.
     Place(AllocId),
 }
@@ -41,7 +45,7 @@ pub(crate) fn wanted(alloc: &Allocation) -> Vec<Held> {
         .chain(alloc.previous_allocation)
         .chain(alloc.preempted_allocations.iter().copied())
         .map(Held::Place);
-    let ports = alloc.allocated_resources.ports();
+    let ports = alloc.allocated_resources.host_ports();
     ports
         .map(|(_, port)| Held::Port(port))
         .chain(places)
@@ -96,15 +100,32 @@ impl Drop for Claim {
     }
 }
 
-/// The first of `ports` (label and number) that a program of this machine listens on.
-pub(crate) fn taken<'a>(ports: impl Iterator<Item = (&'a str, u16)>) -> Option<(&'a str, u16)> {
-    let in_use = |port: u16| {
-        let bound = TcpListener::bind(("0.0.0.0", port));
+/// Where no other program may listen: the ports of an allocation with their labels. On a node whose
+/// networks have no names, that is on no address at all.
+pub(crate) fn places<'a>(
+    alloc: &'a Allocation,
+    node: &Node,
+) -> impl Iterator<Item = (&'a str, SocketAddr)> {
+    let resources = &node.node_resources;
+    let usual = resources.networks.first().map(|network| &network.ip);
+    let usual = usual.filter(|_| !resources.node_networks.is_empty());
+    let usual = usual.and_then(|ip| ip.parse().ok());
+    let usual = usual.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let ports = alloc.allocated_resources.host_ports();
+    ports.map(move |(label, HostPort { address, port })| {
+        (label, SocketAddr::new(address.unwrap_or(usual), port))
+    })
+}
+
+/// The first of `places`, with its label, that a program of this machine listens on.
+pub(crate) fn taken<'a>(
+    mut places: impl Iterator<Item = (&'a str, SocketAddr)>,
+) -> Option<(&'a str, SocketAddr)> {
+    let in_use = |place: SocketAddr| {
+        let bound = TcpListener::bind(place);
         bound.is_err_and(|error| error.kind() == std::io::ErrorKind::AddrInUse)
     };
-    ports
-        .into_iter()
-        .find(|(_, port)| *port > 0 && in_use(*port))
+    places.find(|(_, place)| place.port() > 0 && in_use(*place))
 }
 
 #[cfg(test)]
@@ -115,7 +136,11 @@ mod tests {
     async fn a_newcomer_waits_until_the_holder_has_ended() {
         let claims = Arc::new(Claims::default());
         let (a, b) = (AllocId::named("a"), AllocId::named("b"));
-        let first = claims.claim(a, &[Held::Port(80), Held::Port(81)]).await;
+        let port = |address: Option<IpAddr>, port| Held::Port(HostPort { address, port });
+        let first = claims.claim(a, &[port(None, 80), port(None, 81)]).await;
+        let elsewhere = Some(IpAddr::from([10, 0, 0, 2]));
+        assert!(claims.hold(b, &[port(None, 80)]).is_none());
+        assert!(claims.hold(b, &[port(elsewhere, 80)]).is_some());
         let again = claims.claim(a, &[Held::Place(a)]).await;
         let waiting = tokio::spawn({
             let claims = Arc::clone(&claims);
@@ -133,10 +158,19 @@ mod tests {
         let mut holders = (2000..3000).map(|port| TcpListener::bind(("127.0.0.1", port)));
         let holder = holders.find_map(Result::ok).unwrap();
         let port = holder.local_addr().unwrap().port();
-        let ports = [("none", 0), ("http", port)];
-        assert_eq!(taken(ports.into_iter()), Some(("http", port)));
+        let on = |address: [u8; 4], port| SocketAddr::from((address, port));
+        let any = |port| on([0, 0, 0, 0], port);
+        let places = [("none", any(0)), ("http", any(port))];
+        assert_eq!(taken(places.into_iter()), Some(("http", any(port))));
         // Not the same one: a program that another test starts has it until it is that program.
         let mut others = (2000..3000).filter(|other| *other != port);
-        assert!(others.any(|port| taken([("http", port)].into_iter()).is_none()));
+        assert!(others.any(|port| taken([("http", any(port))].into_iter()).is_none()));
+        // Nor is it taken on another address.
+        let there = [("http", on([127, 0, 0, 1], port))];
+        assert_eq!(taken(there.into_iter()), Some(there[0]));
+        assert_eq!(
+            taken([("http", on([127, 0, 0, 2], port))].into_iter()),
+            None
+        );
     }
 }

@@ -1,5 +1,5 @@
 use config::{
-    ArtifactLimits, Bridge, Cni, Collection, HostVolume, Options, Plugins, TemplateRules,
+    ArtifactLimits, Bridge, Cni, Collection, HostVolume, Networks, Options, Plugins, TemplateRules,
 };
 use jobs::model::NodeId;
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, time::Duration};
@@ -25,6 +25,8 @@ pub struct Config {
     pub meta: BTreeMap<String, String>,
     /// Address that services of this node are reached at: `NOMAD_IP_…`, and the node's address.
     pub address: IpAddr,
+    /// Networks that ports may ask for by name, and the interface of that address if one is named.
+    pub networks: Networks,
     /// The agent's own HTTP API as others reach it, host:port.
     pub http_addr: String,
     /// Version of this program, `x.y.z`.

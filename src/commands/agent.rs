@@ -1,7 +1,8 @@
 use super::{banner, or_say, reload, say};
 use cli::{AgentArguments, ProgramArguments, called};
 use config::{
-    Config, Logs, Part, Problem, Written, WrittenDiscovery, WrittenLogs, consul_help, load_consul,
+    Config, Logs, Part, Placed, Problem, Written, WrittenDiscovery, WrittenLogs, WrittenNetworks,
+    consul_help, load_consul,
 };
 use futures_util::FutureExt as _;
 use std::{convert::Infallible, process::ExitCode};
@@ -146,6 +147,11 @@ fn written(arguments: AgentArguments) -> Written {
         region: arguments.region,
         datacenter: arguments.dc,
         node_class: arguments.node_class,
+        networks: WrittenNetworks {
+            network_interface: arguments.network_interface.map(Placed::of_flag),
+            preferred_address_family: arguments.preferred_address_family.map(Placed::of_flag),
+            ..WrittenNetworks::default()
+        },
         meta: arguments.meta.into_iter().collect(),
         cpu_total_compute: arguments.cpu_total_compute,
         ignored: arguments.unheeded.given,

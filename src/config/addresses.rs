@@ -36,6 +36,9 @@ const RFC_1918: [&str; 3] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"];
 /// Most stages of a template.
 const STAGES_MAX: usize = 16;
 
+/// An address and the bits of it that count.
+pub(super) type Range = (IpAddr, u8);
+
 /// One address of an interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Interface {
@@ -73,11 +76,27 @@ pub(super) fn address(name: &str, text: &str, problems: &mut Vec<Problem>) -> Op
 
 /// A setting with the address that its template finds, if it is one; a port may stand behind it.
 pub(super) fn filled(name: &str, text: &str, problems: &mut Vec<Problem>) -> Option<String> {
-    let Some((template, rest)) = text.split_once("}}") else {
+    if !text.contains("}}") {
         return Some(text.to_owned());
+    }
+    filled_on(text, &interfaces())
+        .inspect_err(|reason| {
+            let message = format!("`{name}` is `{text}`: {reason}");
+            problems.push(Problem::new(SETTINGS, message));
+        })
+        .ok()
+}
+
+/// As [`filled`], on a machine with these interfaces.
+///
+/// # Errors
+/// What is wrong with the template, or that it does not find one address.
+pub(super) fn filled_on(text: &str, interfaces: &[Interface]) -> Result<String, String> {
+    let Some((template, rest)) = text.split_once("}}") else {
+        return Ok(text.to_owned());
     };
-    let found = evaluated(&format!("{template}}}}}"), &interfaces());
-    let found = found.and_then(|found| match found.as_slice() {
+    let found = evaluated(&format!("{template}}}}}"), interfaces)?;
+    match found.as_slice() {
         [] => Err("no address of this machine is like that".to_owned()),
         [one] if one.contains(':') && !rest.is_empty() => Ok(format!("[{one}]{rest}")),
         [one] => Ok(format!("{one}{rest}")),
@@ -85,13 +104,7 @@ pub(super) fn filled(name: &str, text: &str, problems: &mut Vec<Problem>) -> Opt
             "several addresses of this machine are like that: {}",
             several.join(", ")
         )),
-    });
-    found
-        .inspect_err(|reason| {
-            let message = format!("`{name}` is `{text}`: {reason}");
-            problems.push(Problem::new(SETTINGS, message));
-        })
-        .ok()
+    }
 }
 
 /// The words that a template stands for.
@@ -370,8 +383,8 @@ fn sort(all: &mut [Interface], keys: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// An address and the bits of it that count.
-fn network(text: &str) -> Option<(IpAddr, u8)> {
+/// A range as it is written, such as `10.0.0.0/8`.
+pub(super) fn network(text: &str) -> Option<Range> {
     let (address, bits) = text.split_once('/')?;
     let address: IpAddr = address.parse().ok()?;
     let most = if address.is_ipv4() { 32 } else { 128 };
@@ -379,7 +392,7 @@ fn network(text: &str) -> Option<(IpAddr, u8)> {
     Some((address, bits))
 }
 
-fn contains((network, bits): (IpAddr, u8), address: IpAddr) -> bool {
+pub(super) fn contains((network, bits): Range, address: IpAddr) -> bool {
     match (network, address) {
         (IpAddr::V4(network), IpAddr::V4(address)) => {
             let mask = u32::MAX.checked_shl(32 - u32::from(bits)).unwrap_or(0);

@@ -1,7 +1,7 @@
 //! Configuration text to a tree that knows the place of every key.
 
-pub use super::tree::Problem;
 pub(super) use super::tree::{Entry, SETTINGS, Value};
+pub use super::tree::{Placed, Problem};
 use super::{hcl1, tree::place};
 use hcl_edit::{
     Span,

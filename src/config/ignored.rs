@@ -3,7 +3,7 @@
 //! switches access control on is refused as long as there is none.
 
 /// The keys, with their blocks.
-pub(super) const KEYS: [&str; 56] = [
+pub(super) const KEYS: [&str; 54] = [
     "disable_update_check",
     "enable_debug",
     "plugin_dir",
@@ -19,8 +19,6 @@ pub(super) const KEYS: [&str; 56] = [
     "client.artifact.gcs_timeout",
     "client.artifact.hg_timeout",
     "client.artifact.set_environment_variables",
-    "client.host_network",
-    "client.network_interface",
     "client.network_speed",
     "client.template.block_query_wait",
     "client.template.block_query_wait_time",

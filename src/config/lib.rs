@@ -24,6 +24,7 @@ mod ingress;
 mod limits;
 mod logs;
 mod names;
+mod networks;
 mod options;
 mod pairs;
 mod plugins;
@@ -54,7 +55,7 @@ pub use fabio::{
     PageSource, PushedMetrics, RouteNames, RouteSource, RoutesLog, Standalone,
 };
 pub use fetching::{ArtifactLimits, TemplateRules, WrittenFiles};
-pub use file::Problem;
+pub use file::{Placed, Problem};
 pub use ingress::{
     AuthScheme, Authority, CertificatePlace, CertificateSource, Ingress, IngressListener,
     IngressLog, ListenerTls, PagePlace, Shutdown, Strategy, Timeouts, WrittenIngress,
@@ -62,6 +63,7 @@ pub use ingress::{
 pub use limits::Connections;
 pub use logs::{LogFile, Logs, SystemLog, WrittenLogs};
 pub use names::{Dns, WrittenDns};
+pub use networks::{Found, HostNetwork, Networks, WrittenHostNetwork, WrittenNetworks};
 pub use options::{Listed, Options, Users, WrittenOptions};
 pub use plugins::{Containers, Isolated, Plugins, WrittenPlugins};
 pub use reserved::{Reserved, WrittenReserved};
@@ -318,6 +320,8 @@ pub struct Client {
     /// What of the host isolated tasks see: path on the host to path in the task; none for the
     /// usual.
     pub chroot_env: Option<BTreeMap<String, String>>,
+    /// The addresses that ports of jobs get.
+    pub networks: Networks,
     /// The bridge of networks that allocations have for themselves.
     pub bridge: Bridge,
     /// The plugins of networks that jobs ask for by name.

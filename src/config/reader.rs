@@ -1,5 +1,5 @@
 use super::{
-    file::{Entry, Problem, Value},
+    file::{Entry, Placed, Problem, Value},
     ignored,
 };
 use std::collections::BTreeMap;
@@ -66,6 +66,24 @@ impl<'a> Reader<'a> {
                 self.wrong(entry, "a text, a number, or true or false");
                 None
             }
+        }
+    }
+
+    /// A text with its place.
+    pub(super) fn placed(&mut self, entry: &Entry) -> Option<Placed> {
+        self.text(entry).map(|text| self.at(entry, text))
+    }
+
+    /// A text, or a number or a flag as one, with its place.
+    pub(super) fn placed_scalar(&mut self, entry: &Entry) -> Option<Placed> {
+        self.scalar(entry).map(|text| self.at(entry, text))
+    }
+
+    fn at(&self, entry: &Entry, text: String) -> Placed {
+        Placed {
+            text,
+            file: self.file.to_owned(),
+            place: entry.place,
         }
     }
 

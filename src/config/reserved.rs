@@ -23,21 +23,26 @@ impl Reserved {
     /// The ports as ranges, such as `22,8500-8600`.
     #[must_use]
     pub fn port_ranges(&self) -> String {
-        let mut ranges = Vec::new();
-        let mut ports = self.ports.iter().copied().peekable();
-        while let Some(first) = ports.next() {
-            let mut last = first;
-            while let Some(next) = ports.next_if(|&port| port - last == 1) {
-                last = next;
-            }
-            ranges.push(if last == first {
-                first.to_string()
-            } else {
-                format!("{first}-{last}")
-            });
-        }
-        ranges.join(",")
+        ranges(&self.ports)
     }
+}
+
+/// Ports as ranges, such as `22,8500-8600`.
+pub(super) fn ranges(ports: &BTreeSet<u16>) -> String {
+    let mut ranges = Vec::new();
+    let mut ports = ports.iter().copied().peekable();
+    while let Some(first) = ports.next() {
+        let mut last = first;
+        while let Some(next) = ports.next_if(|&port| port - last == 1) {
+            last = next;
+        }
+        ranges.push(if last == first {
+            first.to_string()
+        } else {
+            format!("{first}-{last}")
+        });
+    }
+    ranges.join(",")
 }
 
 /// The block as it is written.
@@ -108,7 +113,7 @@ impl WrittenReserved {
 ///
 /// # Errors
 /// The first part that is neither, or below `least`.
-fn numbers(text: &str, least: u16) -> Result<BTreeSet<u16>, &str> {
+pub(super) fn numbers(text: &str, least: u16) -> Result<BTreeSet<u16>, &str> {
     let mut found = BTreeSet::new();
     for part in text.split(',').map(str::trim) {
         if part.is_empty() {

@@ -1,8 +1,8 @@
 //! What was written to what runs.
 
 use super::{
-    Api, Client, Config, Gossip, Leaves, Part, Problem, Registration, RpcSecurity, Server,
-    Telemetry, Ui, Written, addresses, external, ignored, ingress, names, volumes,
+    Api, Client, Config, Gossip, Leaves, Networks, Part, Problem, Registration, RpcSecurity,
+    Server, Telemetry, Ui, Written, addresses, external, ignored, ingress, names, volumes,
     written::LISTENERS,
 };
 use jobs::model::NodeId;
@@ -87,6 +87,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         ));
     }
     let (advertise, http_port_advertised) = advertise(&written, bind, problems);
+    let (networks, absent) = written.networks.resolve(advertise, problems);
     let mut config = Config {
         part: written.part,
         dev,
@@ -104,7 +105,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         http,
         rpc,
         rpc_advertised: advertised(&written, "rpc", rpc.port(), problems),
-        notes: notes(&written),
+        notes: notes(&written).into_iter().chain(absent).collect(),
         rpc_security,
         leaves: Leaves {
             on_interrupt: written.leave_on_interrupt.unwrap_or(false),
@@ -118,7 +119,7 @@ pub(super) fn resolve(written: Written, problems: &mut Vec<Problem>) -> Config {
         external,
         discovery,
         ingress,
-        client: client(&written, dev, problems),
+        client: client(&written, networks, dev, problems),
         api: api(&written, problems),
         callers: written.limits.resolve(problems),
         ui: Ui {
@@ -554,7 +555,12 @@ fn data_dir(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> PathBu
     }
 }
 
-fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<Client> {
+fn client(
+    written: &Written,
+    networks: Networks,
+    dev: bool,
+    problems: &mut Vec<Problem>,
+) -> Option<Client> {
     let dynamic_ports = dynamic_ports(written, problems);
     let artifact_dirs = artifact_dirs(written, dev, problems);
     let mut plugins = written.plugins.clone();
@@ -590,6 +596,7 @@ fn client(written: &Written, dev: bool, problems: &mut Vec<Problem>) -> Option<C
         artifact_dirs,
         host_volumes: written.host_volumes.clone(),
         chroot_env: written.chroot_env.clone(),
+        networks,
         bridge,
         cni,
         reserved: written.reserved.resolve(problems),

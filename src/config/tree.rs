@@ -46,6 +46,33 @@ impl Problem {
     }
 }
 
+/// A text with the place where it is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// The text.
+    pub text: String,
+    /// File, or another name for where it stands.
+    pub file: String,
+    /// Line and column, from 1; none where the file has no such place.
+    pub place: Option<(usize, usize)>,
+}
+
+impl Placed {
+    /// What a flag says.
+    #[must_use]
+    pub fn of_flag(text: String) -> Self {
+        Self {
+            text,
+            file: SETTINGS.to_owned(),
+            place: None,
+        }
+    }
+
+    pub(super) fn problem(&self, message: String) -> Problem {
+        Problem::at(&self.file, self.place, message)
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {

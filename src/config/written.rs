@@ -14,6 +14,7 @@ use super::file::{Entry, Problem};
 use super::ingress::WrittenIngress;
 use super::logs::WrittenLogs;
 use super::names::WrittenDns;
+use super::networks::WrittenNetworks;
 use super::options::WrittenOptions;
 use super::plugins::{self, WrittenPlugins};
 use super::reader::Reader;
@@ -73,6 +74,7 @@ pub struct Written {
     pub plugins: WrittenPlugins,
     pub host_volumes: BTreeMap<String, HostVolume>,
     pub chroot_env: Option<BTreeMap<String, String>>,
+    pub networks: WrittenNetworks,
     pub bridge: WrittenBridge,
     pub cni: WrittenCni,
     pub reserved: WrittenReserved,
@@ -273,6 +275,7 @@ impl Written {
             plugins: self.plugins.merge(other.plugins),
             host_volumes,
             chroot_env: other.chroot_env.or(self.chroot_env),
+            networks: self.networks.merge(other.networks),
             bridge: self.bridge.merge(other.bridge),
             cni: self.cni.merge(other.cni),
             reserved: self.reserved.merge(other.reserved),
@@ -574,12 +577,17 @@ impl Written {
                         }
                     }
                 }
+                key if WrittenNetworks::KEYS.contains(&key) => self.networks.take(inner, reader),
                 key if WrittenCollection::KEYS.contains(&key) => {
                     self.collection.take(&inner, reader);
                 }
                 _ => {
-                    let known = [&CLIENT[..], &WrittenCollection::KEYS].concat();
-                    reader.unknown(&inner, "client", &known);
+                    let keys = [
+                        &CLIENT[..],
+                        &WrittenNetworks::KEYS,
+                        &WrittenCollection::KEYS,
+                    ];
+                    reader.unknown(&inner, "client", &keys.concat());
                 }
             }
         }

@@ -77,9 +77,9 @@ impl Instance {
 /// of the group, then those of its tasks. Empty when the job has no services.
 pub fn instances(rules: Rules, alloc: &Allocation, node: &Node) -> Vec<Instance> {
     match rules {
-        Rules::First | Rules::Second | Rules::Third => first_instances(alloc, node),
+        Rules::First | Rules::Second | Rules::Third | Rules::Fourth => first_instances(alloc, node),
         #[cfg(feature = "next")]
-        Rules::Fourth => first_instances(alloc, node),
+        Rules::Fifth => first_instances(alloc, node),
     }
 }
 

@@ -21,9 +21,9 @@ const SEGMENT_META: &str = "consul-network-segment";
 pub fn catalog_node(rules: Rules, node: &Node) -> UpsertNode {
     match rules {
         Rules::First => first_row(node),
-        Rules::Second | Rules::Third => second_row(node),
+        Rules::Second | Rules::Third | Rules::Fourth => second_row(node),
         #[cfg(feature = "next")]
-        Rules::Fourth => second_row(node),
+        Rules::Fifth => second_row(node),
     }
 }
 

@@ -20,9 +20,11 @@ impl CatalogPresence {
     /// Where `instance` of `alloc` belongs now, by the rules of the cluster.
     pub fn of(rules: Rules, alloc: &Allocation, instance: &Instance) -> Self {
         match rules {
-            Rules::First | Rules::Second | Rules::Third => Self::first(alloc, instance),
+            Rules::First | Rules::Second | Rules::Third | Rules::Fourth => {
+                Self::first(alloc, instance)
+            }
             #[cfg(feature = "next")]
-            Rules::Fourth => Self::first(alloc, instance),
+            Rules::Fifth => Self::first(alloc, instance),
         }
     }
 
@@ -53,9 +55,11 @@ pub fn has_restarted(
     instance: &Instance,
 ) -> bool {
     match rules {
-        Rules::First | Rules::Second | Rules::Third => first_has_restarted(before, after, instance),
+        Rules::First | Rules::Second | Rules::Third | Rules::Fourth => {
+            first_has_restarted(before, after, instance)
+        }
         #[cfg(feature = "next")]
-        Rules::Fourth => first_has_restarted(before, after, instance),
+        Rules::Fifth => first_has_restarted(before, after, instance),
     }
 }
 

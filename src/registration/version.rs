@@ -20,9 +20,11 @@ impl Version {
     pub const SECOND: Self = Self(2);
     /// Those by which the settings of autopilot are in the log.
     pub const THIRD: Self = Self(3);
+    /// Those by which ports of a node are counted by address.
+    pub const FOURTH: Self = Self(4);
     /// Those by which nodes have notes, in a build for tests.
     #[cfg(feature = "next")]
-    pub const FOURTH: Self = Self(4);
+    pub const FIFTH: Self = Self(5);
     /// The newest rules that this build knows.
     pub const SUPPORTED: Self = Rules::NEWEST.version();
 
@@ -69,18 +71,21 @@ pub enum Rules {
     /// Version 3: the log holds how the servers look after their group. Rows are those of version
     /// 2.
     Third,
-    /// Version 4, of a build for tests: nodes have notes. Rows are those of version 2.
-    #[cfg(feature = "next")]
+    /// Version 4: nodes have networks that ports ask for by name, so that one port number may be
+    /// given on each of them. Rows are those of version 2.
     Fourth,
+    /// Version 5, of a build for tests: nodes have notes. Rows are those of version 2.
+    #[cfg(feature = "next")]
+    Fifth,
 }
 
 impl Rules {
     /// The newest of them.
     #[cfg(not(feature = "next"))]
-    pub const NEWEST: Self = Self::Third;
+    pub const NEWEST: Self = Self::Fourth;
     /// The newest of them.
     #[cfg(feature = "next")]
-    pub const NEWEST: Self = Self::Fourth;
+    pub const NEWEST: Self = Self::Fifth;
 
     /// The rules of that version.
     ///
@@ -91,8 +96,9 @@ impl Rules {
             Version::FIRST => Ok(Self::First),
             Version::SECOND => Ok(Self::Second),
             Version::THIRD => Ok(Self::Third),
-            #[cfg(feature = "next")]
             Version::FOURTH => Ok(Self::Fourth),
+            #[cfg(feature = "next")]
+            Version::FIFTH => Ok(Self::Fifth),
             version => Err(UnknownRules { version }),
         }
     }
@@ -103,8 +109,9 @@ impl Rules {
             Self::First => Version::FIRST,
             Self::Second => Version::SECOND,
             Self::Third => Version::THIRD,
-            #[cfg(feature = "next")]
             Self::Fourth => Version::FOURTH,
+            #[cfg(feature = "next")]
+            Self::Fifth => Version::FIFTH,
         }
     }
 }

@@ -139,7 +139,7 @@ async fn needs_later_build_two_builds_go_together_and_nothing_is_lost() {
     let (status, text) = noted_by(&servers, 0).await;
     assert!(!status.is_success(), "{status}: {text}");
     assert!(
-        text.contains("version 3 of its rules and the request needs 4"),
+        text.contains("version 4 of its rules and the request needs 5"),
         "{text}"
     );
     writer.more(10).await;

@@ -208,6 +208,7 @@ fn config(dir: &Path, dev: bool) -> Config {
         node_pool: "default".into(),
         meta: BTreeMap::new(),
         address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        networks: config::Networks::default(),
         http_addr: "127.0.0.1:4646".into(),
         version: "0.1.0".into(),
         takes_jobs: true,

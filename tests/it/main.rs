@@ -39,6 +39,7 @@ mod fabio;
 mod failures;
 mod full_disk;
 mod harness;
+mod host_networks;
 mod idle;
 mod indexes;
 mod ingress;

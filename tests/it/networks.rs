@@ -190,6 +190,29 @@ EOS
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn needs_root_a_port_leads_inside_from_the_network_that_it_asks_for() {
+    let lines = "host_network \"second\" {\n cidr = \"127.0.0.2/32\"\n}\n";
+    let Some((mut agent, machine)) = agent_with("tvit9", "172.27.239.0/24", lines).await else {
+        return;
+    };
+    let fixed = agent.own_port(0);
+    let own = format!("static = {fixed}\n        to     = 8080");
+    let there = format!("{own}\n        host_network = \"second\"");
+    let hcl = pair(fixed).replace(&own, &there);
+    assert!(hcl.contains("host_network"), "{hcl}");
+    agent.register(&hcl).await;
+    alloc(&agent, "pair", "running").await;
+    let second = format!("127.0.0.2:{fixed}");
+    says(&format!("http://{second}/"), "hello").await;
+    // Nobody is there on the other address, and it is free for others.
+    let refused = tokio::net::TcpStream::connect(("127.0.0.1", fixed)).await;
+    let refused = refused.expect_err("nobody listens");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    agent.stop().await;
+    drop(machine);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn needs_root_a_group_has_a_network_of_its_own_and_nothing_is_left_of_it() {
     let Some((mut agent, machine)) = agent("tvit0", "172.27.240.0/24").await else {
         return;

@@ -140,7 +140,15 @@ async fn banner(child: &mut Child) -> BTreeMap<String, SocketAddr> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_the_scheduler_it_starts_only_jobs() {
-    let arguments = ["-node=other", "-network-interface", "lo", "-meta", "a=b"];
+    let arguments = [
+        "-node=other",
+        "-network-interface",
+        "lo",
+        "-network-speed",
+        "10",
+        "-meta",
+        "a=b",
+    ];
     let agent = Named::start("nomad", SUITE, &arguments).await;
     let names: Vec<&str> = agent.listeners.keys().map(String::as_str).collect();
     assert_eq!(names, ["http", "rpc", "serf"]);
@@ -151,7 +159,7 @@ async fn as_the_scheduler_it_starts_only_jobs() {
     let own = http::get(&agent.url("/v1/agent/self")).await;
     assert_eq!(own["member"]["Name"], "other.global", "{own}");
     let said = agent.stop().await;
-    for key in ["vault", "-network-interface"] {
+    for key in ["vault", "-network-speed"] {
         let warning = format!("`{key}` is known and not acted on");
         assert!(said.contains(&warning), "{warning}: {said}");
     }

@@ -17,7 +17,7 @@ pub(super) struct Usage {
 pub(super) fn short(node: &Node, view: &View) -> String {
     let mut pairs = head(node, view);
     pairs.push(("Host Volumes", String::new()));
-    pairs.push(("Host Networks", String::new()));
+    pairs.push(("Host Networks", host_networks(node)));
     pairs.push(("CSI Volumes", String::new()));
     pairs.push(("Drivers", drivers(node)));
     columns::key_values(&pairs)
@@ -39,12 +39,15 @@ pub(super) fn full(
     }
     if !view.verbose {
         pairs.push(("Host Volumes", String::new()));
-        pairs.push(("Host Networks", String::new()));
+        pairs.push(("Host Networks", host_networks(node)));
         pairs.push(("CSI Volumes", String::new()));
         pairs.push(("Driver Status", drivers(node)));
     }
     let mut out = vec![columns::key_values(&pairs)];
     if view.verbose {
+        if !node.host_networks.is_empty() {
+            out.push(section("Host Networks", &host_network_table(node)));
+        }
         out.push(section("Drivers", &driver_table(node, view)));
     }
     out.push(section("Node Events", &events(node, view)));
@@ -260,6 +263,27 @@ fn events(node: &Node, view: &View) -> String {
     columns::list(&lines)
 }
 
+/// Names of the networks that ports may ask for.
+fn host_networks(node: &Node) -> String {
+    let names: Vec<&str> = node.host_networks.keys().map(String::as_str).collect();
+    names.join(",")
+}
+
+fn host_network_table(node: &Node) -> String {
+    let rows = node.host_networks.values().map(|network| {
+        [
+            network.name.clone(),
+            network.cidr.clone(),
+            network.interface.clone(),
+            network.reserved_ports.clone(),
+        ]
+    });
+    columns::table(
+        ["Name", "CIDR", "Interface", "ReservedPorts"],
+        rows.collect(),
+    )
+}
+
 /// The allocations on it, with a title.
 pub(super) fn allocations(allocs: &[Allocation], view: &View) -> String {
     let stubs: Vec<AllocationListStub> = allocs
@@ -297,6 +321,33 @@ mod tests {
     use crate::http::decode;
     use crate::render::nodes::test_node;
     use crate::view::test_view;
+    use jobs::model::HostNetwork;
+
+    #[test]
+    fn networks_of_the_host_are_named_and_listed() {
+        let mut node = test_node();
+        for (name, cidr) in [("public", "192.0.2.0/24"), ("private", "")] {
+            let network = HostNetwork {
+                name: name.into(),
+                cidr: cidr.into(),
+                ..HostNetwork::default()
+            };
+            node.host_networks.insert(name.into(), network);
+        }
+        let mut view = test_view();
+        let named = "Host Networks   = private,public";
+        assert!(short(&node, &view).contains(named));
+        let text = |view: &View| full(&node, &[], &Usage::default(), false, view);
+        assert!(text(&view).contains(named));
+        view.verbose = true;
+        let listed = "Host Networks
+Name     CIDR          Interface  ReservedPorts
+private  <none>        <none>     <none>
+public   192.0.2.0/24  <none>     <none>
+";
+        let text = text(&view);
+        assert!(text.contains(listed), "{text}");
+    }
 
     #[test]
     fn one_node_in_full() {

@@ -46,6 +46,7 @@ fn config(dir: &Path) -> Config {
         node_pool: "default".into(),
         meta: BTreeMap::new(),
         address: [127, 0, 0, 1].into(),
+        networks: config::Networks::default(),
         http_addr: "127.0.0.1:4646".into(),
         version: "0.0.0".into(),
         takes_jobs: true,

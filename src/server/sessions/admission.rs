@@ -109,10 +109,9 @@ fn major(version: &str) -> Option<u64> {
 /// Writes what an agent says of its node, with the evaluations that follow, unless it is known
 /// already.
 pub(super) async fn register_node(core: &Core, node: Node) -> Result<(), crate::Error> {
-    #[cfg(feature = "next")]
-    let node = known_to_all(core, node);
     let is_known = {
         let snapshot = core.published.current();
+        let node = by_rules(snapshot.version, node.clone());
         let known = snapshot.jobs.node(node.id);
         known.is_some_and(|known| is_registered(known, &node))
     };
@@ -139,12 +138,25 @@ fn is_registered(known: &Node, node: &Node) -> bool {
     registered == *known
 }
 
+/// The node as rules of that version have it: servers that know no newer ones would not keep the
+/// rest, and their state would differ. Agents say all of it again when the rules are raised, because
+/// their streams end then.
+fn by_rules(version: Version, mut node: Node) -> Node {
+    if version < Version::FOURTH {
+        node.forget_host_networks();
+    }
+    #[cfg(feature = "next")]
+    if version < Version::FIFTH {
+        node.note.clear();
+    }
+    node
+}
+
 /// What writes a node and the evaluations that follow: it is ready from now on.
 pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
     node.status = NodeStatus::Ready;
-    #[cfg(feature = "next")]
-    let node = known_to_all(core, node);
     let snapshot = core.published.current();
+    let node = by_rules(snapshot.version, node);
     let evals = jobs::control::triggers::for_node_upsert(&snapshot.jobs, &node, now(), &mut ids());
     let upsert = jobs::state::Command::UpsertNode(Box::new(node)).into();
     if evals.is_empty() {
@@ -156,20 +168,25 @@ pub(super) fn node_command(core: &Core, mut node: Node) -> Command {
     ])
 }
 
-/// Leaves out of a node what servers that know only the rules in force would not keep: their state
-/// would differ. Its agent says it again when the rules are raised, for its stream is opened anew.
-#[cfg(feature = "next")]
-fn known_to_all(core: &Core, mut node: Node) -> Node {
-    if core.published.current().version < Version::FOURTH {
-        node.note.clear();
-    }
-    node
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jobs::model::NodeId;
+    use jobs::model::{HostNetwork, NodeId, NodeNetwork};
+
+    #[test]
+    fn networks_of_nodes_are_told_by_rules_that_have_them() {
+        let mut node = Node {
+            host_networks: [("public".to_owned(), HostNetwork::default())].into(),
+            ..Node::default()
+        };
+        node.node_resources.node_networks = vec![NodeNetwork::default()];
+        let write = |node| Command::from(jobs::state::Command::UpsertNode(Box::new(node)));
+        assert_eq!(write(node.clone()).version(), Version::FOURTH);
+        let before = by_rules(Version::THIRD, node.clone());
+        assert_eq!(before, Node::default());
+        assert_eq!(write(before).version(), Version::FIRST);
+        assert_eq!(by_rules(Version::FOURTH, node.clone()), node);
+    }
 
     #[test]
     fn versions_that_do_not_go_together_are_named() {

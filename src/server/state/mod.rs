@@ -169,9 +169,10 @@ fn jobs_version(command: &jobs::state::Command) -> Version {
     match command {
         jobs::state::Command::SetAutopilotConfig { .. } => Version::THIRD,
         #[cfg(feature = "next")]
-        jobs::state::Command::SetNodeNote { .. } => Version::FOURTH,
+        jobs::state::Command::SetNodeNote { .. } => Version::FIFTH,
         #[cfg(feature = "next")]
-        jobs::state::Command::UpsertNode(node) if !node.note.is_empty() => Version::FOURTH,
+        jobs::state::Command::UpsertNode(node) if !node.note.is_empty() => Version::FIFTH,
+        jobs::state::Command::UpsertNode(node) if node.has_host_networks() => Version::FOURTH,
         _ => Version::FIRST,
     }
 }

@@ -7,7 +7,13 @@ pub(super) async fn run(shared: &Shared) -> Result<(), String> {
     if alloc.server_terminal() {
         return Ok(());
     }
-    if let Some((label, port)) = claims::taken(alloc.allocated_resources.ports()) {
+    let node = shared.cx.node.borrow().clone();
+    if let Some((label, place)) = claims::taken(claims::places(&alloc, &node)) {
+        let port = if place.ip().is_unspecified() {
+            place.port().to_string()
+        } else {
+            place.to_string()
+        };
         return Err(format!(
             "pre-run hook \"network\" failed: port {port} (`{label}`) is already in use by another program of \
              this machine"

@@ -8,7 +8,10 @@ use crate::{Snapshot, state::Command};
 use jobs::{
     control::triggers,
     ids::Ids,
-    model::{AutopilotConfig, ClientStatus, Job, Node, TaskPhase, TaskState, Timestamp, Trigger},
+    model::{
+        AutopilotConfig, ClientStatus, Job, Node, NodeAddress, NodeNetwork, TaskPhase, TaskState,
+        Timestamp, Trigger,
+    },
     scheduler,
     state::{AllocUpdate, Command as JobsCommand, RegisterJob},
 };
@@ -21,7 +24,7 @@ use std::{
 };
 
 /// What this build writes. Files of earlier ones stay as they are.
-const CURRENT: &str = "rules-3";
+const CURRENT: &str = "rules-4";
 
 const JOB: &str = r#"
 job "web" {
@@ -148,6 +151,10 @@ fn describe(snapshot: &Snapshot) -> String {
             node.id, node.name, node.modify_index, node.status
         )
         .unwrap();
+        let networks = node.node_resources.node_networks.iter();
+        for at in networks.flat_map(|network| &network.addresses) {
+            writeln!(text, "address {} of network {}", at.address, at.alias).unwrap();
+        }
     }
     let autopilot = jobs.autopilot_config();
     if autopilot.modify_index != AutopilotConfig::UNCHANGED {
@@ -301,6 +308,16 @@ async fn write_files(into: &Path) {
     };
     let expected = None;
     write(&raft, JobsCommand::SetAutopilotConfig { config, expected }).await;
+    let mut with_network = node();
+    with_network.node_resources.node_networks = vec![NodeNetwork {
+        addresses: vec![NodeAddress {
+            alias: "public".into(),
+            address: "192.0.2.7".into(),
+            ..NodeAddress::default()
+        }],
+        ..NodeNetwork::default()
+    }];
+    write(&raft, JobsCommand::UpsertNode(Box::new(with_network))).await;
     register(&raft, 60, &mut ids).await;
     schedule(&raft, &published).await;
     raft.shutdown().await;
