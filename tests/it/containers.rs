@@ -1,183 +1,19 @@
-//! Tasks in containers of a real daemon. The daemon is started here, with a socket and a data
-//! directory of its own; its images are made of this program's own files.
+//! Tasks in containers of a real daemon, which is started here.
 
 use crate::{
-    harness::{
-        Agent,
-        agent::{Mode, TRIVET},
-        command, eventually, http,
-    },
+    harness::{Agent, agent::Mode, command, daemon::Daemon, eventually, http},
     needs::need,
 };
 use serde_json::Value;
-use std::{
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-};
+use std::path::Path;
 
-/// A daemon of containers that ends with the test, and its containers with it.
-struct Daemon {
-    dir: tempfile::TempDir,
-    child: Child,
-}
-
-impl Daemon {
-    /// None, and a line that says why, where none can run.
-    async fn start() -> Option<Self> {
-        let dockerd = need("dockerd", "docker.io")?;
-        need("docker", "docker.io")?;
-        if !nix::unistd::geteuid().is_root() {
-            skip("root");
-            return None;
-        }
-        let dir = tempfile::tempdir().expect("a directory");
-        let log = std::fs::File::create(dir.path().join("log")).expect("a log");
-        let at = |name: &str| dir.path().join(name).display().to_string();
-        let child = Command::new(dockerd)
-            .args(["--data-root", &at("data"), "--exec-root", &at("exec")])
-            .args([
-                "--pidfile",
-                &at("pid"),
-                "-H",
-                &format!("unix://{}", at("d.sock")),
-            ])
-            .args([
-                "--storage-driver",
-                "vfs",
-                "--iptables=false",
-                "--ip6tables=false",
-            ])
-            .args(["--bridge=none", "--ip-masq=false", "--userland-proxy=false"])
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log"))
-            .stderr(log)
-            .spawn()
-            .expect("dockerd starts");
-        let mut daemon = Self { dir, child };
-        for _ in 0..600 {
-            if daemon.docker(&["version"]).is_some() {
-                daemon.import();
-                return Some(daemon);
-            }
-            if let Ok(Some(_)) = daemon.child.try_wait() {
-                break;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        }
-        let log = std::fs::read_to_string(daemon.dir.path().join("log")).unwrap_or_default();
-        skip(&format!(
-            "a daemon that starts: {}",
-            log.lines().last().unwrap_or("")
-        ));
-        None
-    }
-
-    fn socket(&self) -> String {
-        format!("unix://{}", self.dir.path().join("d.sock").display())
-    }
-
-    /// What the daemon's own client prints; none when it fails.
-    fn docker(&self, args: &[&str]) -> Option<String> {
-        let output = Command::new("docker")
-            .args(["-H", &self.socket()])
-            .args(args)
-            .env("HOME", self.dir.path())
-            .stdin(Stdio::null())
-            .output()
-            .ok()?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        output.status.success().then_some(text)
-    }
-
-    /// Makes the image `local/shell:1`: this machine's shell and what it needs, and this program.
-    fn import(&self) {
-        let root = self.dir.path().join("root");
-        let mut files = vec![PathBuf::from("/bin/sh"), PathBuf::from(TRIVET)];
-        for tool in [
-            "cat", "sleep", "id", "ls", "hostname", "env", "head", "tail", "tr", "seq",
-        ] {
-            files.extend(["/bin", "/usr/bin"].map(|dir| Path::new(dir).join(tool)));
-        }
-        files.retain(|file| file.is_file());
-        let libraries: Vec<PathBuf> = files
-            .iter()
-            .flat_map(|file| {
-                let listed = Command::new("ldd").arg(file).output().expect("ldd");
-                let text = String::from_utf8_lossy(&listed.stdout).into_owned();
-                let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
-                paths.map(PathBuf::from).collect::<Vec<_>>()
-            })
-            .collect();
-        for file in libraries {
-            copy(&file, &root.join(file.strip_prefix("/").expect("absolute")));
-        }
-        for file in files {
-            copy(
-                &file,
-                &root.join("bin").join(file.file_name().expect("a name")),
-            );
-        }
-        std::fs::create_dir_all(root.join("etc")).expect("a directory");
-        std::fs::write(
-            root.join("etc/passwd"),
-            "root:x:0:0::/:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n",
-        )
-        .expect("a file");
-        let tar = self.dir.path().join("image.tar");
-        let packed = Command::new("tar")
-            .arg("-cf")
-            .arg(&tar)
-            .arg("-C")
-            .arg(&root)
-            .arg(".")
-            .status();
-        assert!(packed.expect("tar").success());
-        let imported = self.docker(&[
-            "import",
-            "-c",
-            "ENV PATH=/bin",
-            &tar.display().to_string(),
-            "local/shell:1",
-        ]);
-        assert!(imported.is_some(), "an image");
-    }
-
-    async fn agent(&self) -> Agent {
-        let settings = format!(
-            "plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n    volumes {{ enabled = true }}\n  }}\n}}\n\
-             client {{\n  bridge_network_name = \"tvit2\"\n  bridge_network_subnet = \"172.27.242.0/24\"\n}}\n",
-            self.socket()
-        );
-        Agent::start_with(Mode::Durable, &settings).await
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        if let Some(all) = self.docker(&["ps", "-aq"]) {
-            let mut args = vec!["rm", "-f"];
-            args.extend(all.split_whitespace());
-            if args.len() > 2 {
-                self.docker(&args);
-            }
-        }
-        // It ends what it started, and unmounts what it mounted.
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            let pid = nix::unistd::Pid::from_raw(pid);
-            nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).ok();
-        }
-        self.child.wait().ok();
-    }
-}
-
-fn skip(what: &str) {
-    let text = format!("\nSKIPPED: needs {what}\n");
-    std::io::Write::write_all(&mut std::io::stderr(), text.as_bytes()).ok();
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
-    std::fs::copy(from, to).expect("a copy");
+async fn agent_of(daemon: &Daemon) -> Agent {
+    let settings = format!(
+        "plugin \"docker\" {{\n  config {{\n    endpoint = \"{}\"\n    volumes {{ enabled = true }}\n  }}\n}}\n\
+         client {{\n  bridge_network_name = \"tvit2\"\n  bridge_network_subnet = \"172.27.242.0/24\"\n}}\n",
+        daemon.socket()
+    );
+    Agent::start_with(Mode::Durable, &settings).await
 }
 
 async fn alloc(agent: &Agent, job: &str, status: &str) -> Value {
@@ -226,7 +62,7 @@ async fn needs_docker_a_task_lives_in_a_container_and_nothing_is_left_of_it() {
     let Some(daemon) = Daemon::start().await else {
         return;
     };
-    let mut agent = daemon.agent().await;
+    let mut agent = agent_of(&daemon).await;
     agent
         .wait("/v1/nodes", |nodes| {
             (nodes[0]["Drivers"]["docker"]["Healthy"] == true).then_some(())
@@ -383,7 +219,7 @@ async fn needs_docker_what_cannot_run_says_why() {
     let Some(daemon) = Daemon::start().await else {
         return;
     };
-    let agent = daemon.agent().await;
+    let agent = agent_of(&daemon).await;
     for (job, config, memory, expected) in [
         (
             "lost",

@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod command;
 pub(crate) mod consul;
+pub(crate) mod daemon;
 pub(crate) mod dns;
 pub(crate) mod http;
 pub(crate) mod job;
