@@ -1,15 +1,15 @@
 //! Driver programs that measure the whole binary and print tables.
 //!
 //! `cargo bench --bench drivers -- [ingress] [hung] [dns] [catalog] [jobs] [start] [storm]
-//! [rollouts] [records] [shares] [cluster]` runs the named ones, or all; words behind `catalog`
-//! name its parts (`dns`, `large`, `kv`, `watchers`), and it takes `seconds=6`, `rounds=3` and
-//! `watchers=1000`; `storm` takes `rounds=3`, `jobs` takes `rounds=10`, `jobs=1000`,
-//! `connections=16` and `dirs=PATH,PATH` for where the data directory is made, `rollouts` takes
-//! `runs=30` and `rollouts=100`, `shares` takes `times=10`; words behind `cluster` name its parts
-//! (`writes`, `failover`, `agents`), and it takes `seconds=5`, `rounds=3`, `runs=20`,
-//! `agents=1000` and `allocs=100000`. The peer runs in the same run where Debian has it; what a
-//! driver needs and does not find, it says and skips. All traffic stays on loopback, and every load
-//! is bounded in time.
+//! [rollouts] [records] [shares] [cluster] [containers] [exec_start] [templates]` runs the named
+//! ones, or all; words behind `catalog` name its parts (`dns`, `large`, `kv`, `watchers`), and it
+//! takes `seconds=6`, `rounds=3` and `watchers=1000`; `storm` takes `rounds=3`, `jobs` takes
+//! `rounds=10`, `jobs=1000`, `connections=16` and `dirs=PATH,PATH` for where the data directory is
+//! made, `rollouts` takes `runs=30` and `rollouts=100`, `shares` takes `times=10`; words behind
+//! `cluster` name its parts (`writes`, `failover`, `agents`), and it takes `seconds=5`, `rounds=3`,
+//! `runs=20`, `agents=1000` and `allocs=100000`. The peer runs in the same run where Debian has it;
+//! what a driver needs and does not find, it says and skips. All traffic stays on loopback, and
+//! every load is bounded in time.
 
 #![expect(
     clippy::print_stdout,
@@ -22,7 +22,9 @@
 
 mod catalog;
 mod cluster;
+mod containers;
 mod dns_load;
+mod exec_start;
 #[path = "../../tests/it/harness/mod.rs"]
 #[expect(
     dead_code,
@@ -38,6 +40,8 @@ mod shares;
 mod small_jobs;
 mod start;
 mod storm;
+mod task_start;
+mod templates;
 
 use std::future::Future;
 
@@ -60,6 +64,9 @@ async fn main() {
     run("records", &wanted, async { records::run() }).await;
     run("shares", &wanted, shares::run(&options)).await;
     run("cluster", &wanted, cluster::run(&of_cluster, &options)).await;
+    run("containers", &wanted, containers::run()).await;
+    run("exec_start", &wanted, exec_start::run()).await;
+    run("templates", &wanted, templates::run()).await;
 }
 
 async fn run(name: &str, wanted: &[String], driver: impl Future<Output = ()>) {

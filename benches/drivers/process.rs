@@ -1,4 +1,4 @@
-//! What a process used, read from procfs.
+//! What a process used, read from procfs, and what the machine has.
 
 use crate::harness::programs::find;
 use nix::unistd::{Pid, SysconfVar, sysconf};
@@ -60,6 +60,14 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
         .split_whitespace()
         .filter_map(|child| child.parse().ok().map(Pid::from_raw))
         .collect()
+}
+
+/// Nanoseconds since the epoch, as times of the agent's rows and of files are told.
+pub(crate) fn now_ns() -> i64 {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("the clock is past the epoch");
+    i64::try_from(now.as_nanos()).expect("the clock is before the year 2262")
 }
 
 /// The programs, or a line that says which are missing and how to get them.

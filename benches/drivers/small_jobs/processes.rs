@@ -7,7 +7,7 @@ use crate::{
         agent::{Mode, Room},
         http,
     },
-    process,
+    process, task_start,
 };
 use serde_json::{Value, json};
 use std::{
@@ -72,7 +72,7 @@ async fn measure(agent: &Agent, options: &Options, round: usize, group: Option<&
     let jobs = options.jobs;
     let cpu_before = process::cpu_time(agent.pid());
     let all_before = group.map(Group::cpu);
-    let (start, since_epoch) = (Instant::now(), now_ns());
+    let (start, since_epoch) = (Instant::now(), process::now_ns());
     submit(agent, options, round).await;
     let accepted = start.elapsed();
     until_all_complete(agent, jobs, round, start).await;
@@ -109,19 +109,9 @@ async fn start_latency(agent: &Agent) -> f64 {
                 (alloc["ClientStatus"] == "complete").then(|| alloc.clone())
             })
             .await;
-        let events = alloc["TaskStates"]["t"]["Events"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let started = events
-            .iter()
-            .find(|event| event["Type"] == "Started")
-            .and_then(|event| event["Time"].as_i64());
-        let created = alloc["CreateTime"].as_i64();
-        times.push(started.expect("a start") - created.expect("a time"));
+        times.push(task_start::placed_to_started(&alloc));
     }
-    times.sort_unstable();
-    times[times.len() / 2] as f64 / 1e6
+    task_start::median(&mut times)
 }
 
 /// A control group that counts the CPU of the agent and of everything that it starts, also of what
@@ -210,13 +200,6 @@ async fn last_times(agent: &Agent, round: usize) -> (i64, i64) {
 async fn settled_memory(agent: &Agent) -> u64 {
     sleep(SETTLE).await;
     process::anonymous_kib(agent.pid())
-}
-
-fn now_ns() -> i64 {
-    let now = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .expect("the clock is past the epoch");
-    i64::try_from(now.as_nanos()).expect("the clock is before the year 2262")
 }
 
 async fn submit(agent: &Agent, options: &Options, round: usize) {
