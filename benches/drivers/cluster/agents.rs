@@ -290,6 +290,7 @@ fn node(name: &str) -> Node {
             }],
             min_dynamic_port: 20_000,
             max_dynamic_port: 32_000,
+            ..NodeResources::default()
         },
         drivers: BTreeMap::from([("raw_exec".into(), driver)]),
         attributes: serde_json::from_value(json!({"kernel.name": "linux", "cpu.arch": "amd64"}))
