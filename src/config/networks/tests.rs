@@ -36,7 +36,11 @@ fn resolved(lines: &str) -> (String, Vec<String>, Vec<String>) {
         let texts = texts.map(|one| format!("{}@{}", one.address, one.device));
         texts.collect::<Vec<_>>().join(" ")
     };
-    let mut all = vec![networks.usual.map_or("-".to_owned(), |one| texts(&[one]))];
+    let mut all = vec![
+        networks
+            .usual
+            .map_or_else(|| "-".to_owned(), |one| texts(&[one])),
+    ];
     for (name, network) in &networks.named {
         let ports = &network.reserved_ports;
         all.push(format!("{name} {} [{ports}]", texts(&network.addresses)));
