@@ -22,7 +22,7 @@ use super::lease::{Lease, Refused};
 use super::patience::Limits;
 use super::routing::{Failure, Tried};
 use super::service::Service;
-use super::socket::Socket;
+use super::socket::{Replay, Socket};
 use super::stream::{Plain, Prefixed, Stream};
 use crate::certs::{TlsError, server_config};
 use crate::config::{Announced, Config, Listener, Protocol};
@@ -81,6 +81,12 @@ impl Served {
     pub(super) fn protocol(&self) -> Protocol {
         self.protocol
     }
+
+    /// Whether nothing comes before the first request.
+    fn begins_with_requests(&self) -> bool {
+        let has_requests = matches!(self.protocol, Protocol::Http | Protocol::Grpc);
+        has_requests && self.announced.is_none() && self.tls.is_none()
+    }
 }
 
 /// Carries the connections of one thread.
@@ -91,119 +97,114 @@ pub(super) struct Arrival {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
+/// A connection that may bring requests, from where to where, and what was read of it.
+type Opened = (Stream, (SocketAddr, SocketAddr), Vec<u8>);
+
 /// A connection, from where to where, and what was read of it.
 struct Come {
     tcp: Plain,
     ends: (SocketAddr, SocketAddr),
+    /// Where it came to, whatever the proxy before us says.
+    own: SocketAddr,
     first: Vec<u8>,
 }
 
 impl Arrival {
     /// Carries a connection to its end. What only some connections need has memory of its own: the
     /// room for it would be taken by each one that rests.
-    pub(super) async fn carry(
-        &self,
-        tcp: Plain,
-        (peer, own): (SocketAddr, SocketAddr),
-        served: &Served,
-    ) {
-        let own = if own.ip().is_unspecified() {
-            tcp.local_addr().unwrap_or(own)
+    pub(super) async fn carry(&self, tcp: Plain, ends: (SocketAddr, SocketAddr), served: &Served) {
+        let come = Come::new(tcp, ends);
+        let opened = if served.begins_with_requests() {
+            self.count(served);
+            Some(come.plain())
         } else {
-            own
+            Box::pin(self.arrive(come, served)).await
         };
-        let mut come = Come {
-            tcp,
-            ends: (peer, own),
-            first: Vec::new(),
+        let Some((stream, (peer, own), first)) = opened else {
+            return;
         };
+        let accepted = Accepted {
+            stream,
+            peer,
+            own,
+            first,
+            limits: served.limits,
+        };
+        if let Some(left) = fast::serve(self.local.clone(), accepted).await {
+            Box::pin(self.leave(left, served.limits)).await;
+        }
+    }
+
+    /// Counts what came for requests.
+    fn count(&self, served: &Served) {
+        if served.protocol == Protocol::Grpc {
+            self.local.handle().counters().came(Wire::Grpc);
+        }
+    }
+
+    /// Reads what has to be known before the first request, and passes on what brings none; what
+    /// does is returned.
+    async fn arrive(&self, mut come: Come, served: &Served) -> Option<Opened> {
         if let Some(rule) = &served.announced
             && let Err(error) = come.announce(rule).await
         {
+            let (peer, _) = come.ends;
             tracing::debug!(%error, %peer, "a connection is not what it should begin with");
-            return;
+            return None;
         }
-        let port = own.port();
-        let counters = self.local.handle().counters();
+        let (own, counters) = (come.own, self.local.handle().counters());
         match served.protocol {
             Protocol::Http | Protocol::Grpc => {
-                if served.protocol == Protocol::Grpc {
-                    counters.came(Wire::Grpc);
-                }
-                if let Some((stream, ends, first)) = come.open(served).await {
-                    self.http(stream, ends, first, served).await;
-                }
+                self.count(served);
+                return come.open(served).await;
             }
             Protocol::Tcp => {
-                if let Some(opened) = come.open(served).await {
-                    let wire = (served, Wire::Tcp);
-                    let bytes = self.bytes(opened, wire, |table| table.lookup_port(port));
-                    Box::pin(bytes).await;
-                }
+                let opened = come.open(served).await?;
+                let wire = (served, Wire::Tcp);
+                self.bytes(opened, wire, |table| table.lookup_port(own.port()))
+                    .await;
             }
             Protocol::TcpDynamic => {
-                if let Some(opened) = come.open(served).await {
-                    let wire = (served, Wire::Tcp);
-                    let bytes = self.bytes(opened, wire, |table| table.lookup_address(own));
-                    Box::pin(bytes).await;
-                }
+                let opened = come.open(served).await?;
+                let wire = (served, Wire::Tcp);
+                self.bytes(opened, wire, |table| table.lookup_address(own))
+                    .await;
             }
             Protocol::TcpSni => {
+                let wire = (served, Wire::Sni);
                 if let Ok(Some(name)) = come.name(served.limits.head).await {
-                    let bytes = self.bytes(come.plain(), (served, Wire::Sni), |table| {
-                        table.lookup_name(&name, true)
-                    });
-                    Box::pin(bytes).await;
+                    self.bytes(come.plain(), wire, |table| table.lookup_name(&name, true))
+                        .await;
                 } else {
                     counters.came(Wire::Sni);
                     counters.failed(Wire::Sni);
                 }
             }
             Protocol::HttpsTcpSni => {
-                let Ok(name) = come.name(served.limits.head).await else {
-                    return;
-                };
+                let name = come.name(served.limits.head).await.ok()?;
                 let name = name.unwrap_or_default();
-                let is_passed = self
-                    .local
-                    .handle()
-                    .load()
-                    .lookup_name(&name, false)
-                    .is_some();
-                if is_passed {
-                    let bytes = self.bytes(come.plain(), (served, Wire::Sni), |table| {
-                        table.lookup_name(&name, false)
-                    });
-                    Box::pin(bytes).await;
-                } else if let Some((stream, ends, first)) = come.open(served).await {
-                    self.http(stream, ends, first, served).await;
+                let table = self.local.handle().load();
+                let is_passed = table.lookup_name(&name, false).is_some();
+                drop(table);
+                if !is_passed {
+                    return come.open(served).await;
                 }
+                let wire = (served, Wire::Sni);
+                self.bytes(come.plain(), wire, |table| table.lookup_name(&name, false))
+                    .await;
             }
         }
+        None
     }
 
-    /// Carries requests: plain ones here, others by the library.
-    async fn http(
-        &self,
-        stream: Stream,
-        (peer, own): (SocketAddr, SocketAddr),
-        first: Vec<u8>,
-        served: &Served,
-    ) {
-        let limits = served.limits;
-        let accepted = Accepted {
-            stream,
-            peer,
-            own,
-            first,
-            limits,
-        };
-        let Some((accepted, replay)) = fast::serve(self.local.clone(), accepted).await else {
-            return;
-        };
-        let is_tls = accepted.stream.is_tls();
+    /// Leaves a connection whose next request is not plain to the library.
+    async fn leave(&self, (accepted, replay): (Accepted, Replay), limits: Limits) {
+        let Accepted {
+            stream, peer, own, ..
+        } = accepted;
+        let is_tls = stream.is_tls();
         let by = self.config.own_headers.by;
-        let Ok(mut socket) = Socket::new(accepted.stream, (peer, own), by, limits, replay) else {
+        let Ok(mut socket) = Socket::new(stream, (peer, own), by, limits, replay) else {
             return;
         };
         if !socket.speaks_http2().await {
@@ -234,7 +235,7 @@ impl Arrival {
     /// Passes a connection on to a target of a route.
     async fn bytes(
         &self,
-        (mut client, (peer, own), first): (Stream, (SocketAddr, SocketAddr), Vec<u8>),
+        (mut client, (peer, own), first): Opened,
         (served, wire): (&Served, Wire),
         find: impl Fn(&Table) -> Option<&Route>,
     ) {
@@ -328,6 +329,20 @@ async fn pass_on(
 }
 
 impl Come {
+    fn new(tcp: Plain, (peer, own): (SocketAddr, SocketAddr)) -> Come {
+        let own = if own.ip().is_unspecified() {
+            tcp.local_addr().unwrap_or(own)
+        } else {
+            own
+        };
+        Come {
+            tcp,
+            ends: (peer, own),
+            own,
+            first: Vec::new(),
+        }
+    }
+
     /// Reads what the proxy before us says of the client.
     async fn announce(&mut self, rule: &Announced) -> io::Result<()> {
         let (peer, _) = self.ends;
@@ -386,12 +401,12 @@ impl Come {
     }
 
     /// The connection as it is.
-    fn plain(self) -> (Stream, (SocketAddr, SocketAddr), Vec<u8>) {
+    fn plain(self) -> Opened {
         (Stream::Plain(self.tcp), self.ends, self.first)
     }
 
     /// The connection behind TLS, where the listener ends it.
-    async fn open(self, served: &Served) -> Option<(Stream, (SocketAddr, SocketAddr), Vec<u8>)> {
+    async fn open(self, served: &Served) -> Option<Opened> {
         let Some(acceptor) = &served.tls else {
             return Some(self.plain());
         };

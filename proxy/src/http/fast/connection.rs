@@ -40,53 +40,60 @@ pub(in crate::http) struct Accepted {
 
 /// Carries plain requests as long as the connection lasts. If another one comes, the connection is
 /// returned as it was before that request.
-pub(in crate::http) async fn serve(
+///
+/// What a connection is lies in the future that it is carried by, and once only: each of thousands
+/// that rest has the room of all of it.
+pub(in crate::http) fn serve(
     local: Rc<Local>,
     mut accepted: Accepted,
-) -> Option<(Accepted, Replay)> {
-    let number = poll_fn(|cx| Poll::Ready(local.entered(cx.waker().clone()))).await;
-    let _entry = Entry::new(&local, number);
+) -> impl Future<Output = Option<(Accepted, Replay)>> {
     let by = local.config.own_headers.by;
     let is_tls = accepted.stream.is_tls();
     let hop = Hop::new(accepted.peer.ip(), accepted.own, by, is_tls);
     let bytes = std::mem::take(&mut accepted.first);
-    let mut connection = Connection::new((local, number), Rc::new(hop), bytes, accepted);
-    loop {
-        let after = match connection.next().await {
-            Next::Request(plain) => {
-                connection.begin_note();
-                let after = connection.exchange(&plain).await;
-                if !matches!(after, After::Doubtful) {
-                    connection.note(&plain);
+    let mut connection = Connection::new((local, 0), Rc::new(hop), bytes, accepted);
+    async move {
+        let entered = |cx: &mut Context<'_>| connection.local.entered(cx.waker().clone());
+        connection.number = poll_fn(|cx| Poll::Ready(entered(cx))).await;
+        let _entry = Entry::new(&connection.local, connection.number);
+        loop {
+            let next = connection.next().await;
+            let after = match &next {
+                Next::Request(plain) => {
+                    connection.begin_note();
+                    let after = connection.exchange(plain).await;
+                    if !matches!(after, After::Doubtful) {
+                        connection.note(plain);
+                    }
+                    if matches!(after, After::Kept) {
+                        connection.served(plain);
+                    }
+                    after
                 }
-                if matches!(after, After::Kept) {
-                    connection.served(&plain);
+                Next::Late(plain) => {
+                    connection.begin_note();
+                    let status = StatusCode::REQUEST_TIMEOUT;
+                    let after = connection.answer(plain, status, false).await;
+                    connection.note(plain);
+                    match after {
+                        After::Ended => After::Refused,
+                        other => other,
+                    }
                 }
-                after
-            }
-            Next::Late(plain) => {
-                connection.begin_note();
-                let status = StatusCode::REQUEST_TIMEOUT;
-                let after = connection.answer(&plain, status, false).await;
-                connection.note(&plain);
-                match after {
-                    After::Ended => After::Refused,
-                    other => other,
+                Next::Doubtful => After::Doubtful,
+                Next::End => After::Ended,
+            };
+            match after {
+                After::Kept => {}
+                After::Doubtful => return Some(connection.hand_over()),
+                After::Ended => {
+                    connection.accepted.stream.close().await;
+                    return None;
                 }
-            }
-            Next::Doubtful => After::Doubtful,
-            Next::End => After::Ended,
-        };
-        match after {
-            After::Kept => {}
-            After::Doubtful => return Some(connection.hand_over()),
-            After::Ended => {
-                connection.accepted.stream.close().await;
-                return None;
-            }
-            After::Refused => {
-                Box::pin(linger(&mut connection.accepted.stream)).await;
-                return None;
+                After::Refused => {
+                    Box::pin(linger(&mut connection.accepted.stream)).await;
+                    return None;
+                }
             }
         }
     }
