@@ -20,7 +20,7 @@ client {
     interface = "lo"
     cidr      = "127.0.0.3/32"
   }
-  host_network "elsewhere" { cidr = "192.0.2.0/24" }
+  host_network "elsewhere" { cidr = "203.0.113.77/32" }
 }
 "#;
 

@@ -139,8 +139,8 @@ fn is_registered(known: &Node, node: &Node) -> bool {
 }
 
 /// The node as rules of that version have it: servers that know no newer ones would not keep the
-/// rest, and their state would differ. Agents say all of it again when the rules are raised, because
-/// their streams end then.
+/// rest, and their state would differ. Agents say all of it again when the rules are raised,
+/// because their streams end then.
 fn by_rules(version: Version, mut node: Node) -> Node {
     if version < Version::FOURTH {
         node.forget_host_networks();
